@@ -11,7 +11,10 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     ).strip()
 
+import sys
+import types
 from pathlib import Path
+from typing import Any, Self
 
 import hypothesis
 import pytest
@@ -35,9 +38,17 @@ def checked_modules() -> list[str]:
 
 
 if os.environ.get("AION_TYPECHECK", "1") != "0" and (names := checked_modules()):
+    from beartype import BeartypeConf, FrozenDict, beartype
     from jaxtyping import install_import_hook
 
-    install_import_hook(names, "beartype.beartype")
+    # The hook wraps methods one by one, where beartype cannot know what Self means; and
+    # it takes its checker by a name that can be imported.
+    checker = types.ModuleType("aion_checker")
+    checker.check = beartype(  # pyright: ignore[reportAttributeAccessIssue]
+        conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any}))
+    )
+    sys.modules[checker.__name__] = checker
+    install_import_hook(names, "aion_checker.check")
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
