@@ -85,23 +85,32 @@ stamp_has() {
     [ -z "${1:-}" ] || grep -qx "$1" "$stamp"
 }
 
+# An environment we made says so in a file, and only such a one is ever thrown away.
 make_venv() {
-    if [ -e "$AION_VENV" ] && [ ! -f "$AION_VENV/pyvenv.cfg" ] && [ -n "$(ls -A "$AION_VENV" 2>/dev/null)" ]; then
-        fail "$AION_VENV exists and is not a virtual environment; move it away or set AION_VENV=/another/place"
-    fi
-    # Half made, of another Python, or its interpreter has gone: start again.
-    if [ "$("$AION_VENV/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$PYTHON_VERSION" ]; then
+    local ours="$AION_VENV/aion-made" version
+    version="$("$AION_VENV/bin/python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)"
+    if [ -n "$(ls -A "$AION_VENV" 2>/dev/null)" ] && [ ! -f "$ours" ]; then
+        [ -f "$AION_VENV/pyvenv.cfg" ] ||
+            fail "$AION_VENV exists and is not a virtual environment; move it away or set AION_VENV=/another/place"
+        [ "$version" = "$PYTHON_VERSION" ] ||
+            fail "$AION_VENV was not made here and is no working Python $PYTHON_VERSION; set AION_VENV=/another/place"
         return
     fi
+    # Without a stamp an install was cut off: pip takes half a package for a whole one, so start again.
+    if [ "$version" = "$PYTHON_VERSION" ] && [ -f "$AION_VENV/aion-installed" ]; then return; fi
     say "making $AION_VENV with Python $PYTHON_VERSION"
-    "$PYTHON" -m venv --clear "$AION_VENV" >"$AION_LOG" 2>&1 || fail "$(why_failed "could not make $AION_VENV")"
+    rm -rf "$AION_VENV"
+    { mkdir -p "$AION_VENV" && touch "$ours" && "$PYTHON" -m venv "$AION_VENV"; } >"$AION_LOG" 2>&1 ||
+        fail "$(why_failed "could not make $AION_VENV")"
 }
+
+free_megabytes() { df -Pm "$(dirname "$AION_VENV")" | awk 'NR == 2 { print $4 }'; }
 
 check_space() {
     local free needed="$AION_NEEDED_MB"
     # A second extra on top of an installed one is small.
     if stamp_has; then needed=$((needed / 6)); fi
-    free="$(df -Pm "$(dirname "$AION_VENV")" | awk 'NR == 2 { print $4 }')"
+    free="$(free_megabytes)"
     [ "$free" -ge "$needed" ] ||
         fail "only $free MB free for $AION_VENV, $needed MB needed; free some space or set AION_VENV=/a/larger/disk"
 }
@@ -109,7 +118,7 @@ check_space() {
 # One line out of an installer's log: the cause we know, else its own last error.
 why_failed() {
     local cause
-    if grep -qE 'No space left|Errno 28|[Qq]uota exceeded' "$AION_LOG"; then
+    if grep -qE 'No space left|Errno 28|[Qq]uota exceeded' "$AION_LOG" || [ "$(free_megabytes)" -lt 50 ]; then
         cause="the disk is full; free some space or set AION_VENV=/a/larger/disk (and TMPDIR)"
     elif grep -qE 'NewConnectionError|name resolution|Connection (refused|reset|broken)|Network is unreachable|Max retries|ProxyError|ReadTimeout|timed out' "$AION_LOG"; then
         cause="no network, or the package index does not answer; check the connection and run again"
@@ -147,7 +156,7 @@ install_package() {
 
 # prepare_environment EXTRA: afterwards $AION_VENV/bin/python has aion-jax[EXTRA], installed editable.
 prepare_environment() {
-    local extra="$1" started="$SECONDS"
+    local extra="$1" extras="$1" started="$SECONDS"
     check_python
     AION_DIGEST="$(environment_digest)"
     take_lock
@@ -160,10 +169,10 @@ prepare_environment() {
     check_venv_module
     check_space
     make_venv
-    stamp_has || rm -f "$AION_VENV/aion-installed"
+    if stamp_has; then extras="$(tail -n +2 "$AION_VENV/aion-installed") $extra"; fi
+    rm -f "$AION_VENV/aion-installed"
     install_package "$extra" || fail "$(why_failed "could not install aion-jax[$extra]")"
-    stamp_has || echo "$AION_DIGEST" >"$AION_VENV/aion-installed"
-    echo "$extra" >>"$AION_VENV/aion-installed"
+    printf '%s\n' "$AION_DIGEST" $extras >"$AION_VENV/aion-installed"
     say "environment ready after $((SECONDS - started)) s"
     release_lock
 }
