@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: MIT
+"""Writing token shards so that a kill at any moment loses no finished work.
+
+Processes write partitions with no coordinator: each partition's files appear under
+temporary names, are flushed, renamed, and then vouched for by a receipt. When all
+receipts are there, any process may finish: files take their TFDS names, the metadata
+follow, and last the manifest. Every step can be done twice.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module
+
+from aion.data.shards import (
+    FORMAT,
+    MANIFEST,
+    PLAN,
+    VERSION,
+    ShardSet,
+    TokenRecords,
+    check_format,
+    code_dtype,
+    to_record,
+)
+from aion.data.splits import SPLITS, SplitRule
+from aion.errors import ArtefactError, DataError, WorkdirError
+from aion.tokenspace import TokenSpace
+
+_OPTIONS = "group_size:1"
+_PARTS = "parts"
+_DATASET = "aion_tokens"
+_DATASET_VERSION = "1.0.0"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON so that the file is whole or absent, also after a power cut."""
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file so that it is whole or absent, also after a power cut."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(0o644)
+    os.replace(name, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass
+class Tally:
+    """What was written of one partition, or of all.
+
+    Attributes:
+        records: number by split.
+        tokens: how many records have a number of tokens, by split and number.
+        modalities: counts by modality and kind of count, such as `absent`.
+    """
+
+    records: Counter = field(default_factory=Counter)
+    tokens: dict[str, Counter] = field(default_factory=dict)
+    modalities: dict[str, Counter] = field(default_factory=dict)
+
+    def add_codes(self, split: str, codes: np.ndarray, space: TokenSpace) -> None:
+        """Counts records and tokens of codes [b, slots] that go to a split."""
+        present = codes >= 0
+        self.records[split] += len(codes)
+        numbers, times = np.unique(present.sum(axis=1), return_counts=True)
+        tokens = self.tokens.setdefault(split, Counter())
+        tokens.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
+        for row, name in enumerate(space.names):
+            start, stop = space.slot_offsets[row : row + 2]
+            absent = int((~present[:, start:stop].any(axis=1)).sum())
+            counts = {"absent": absent, "present": len(codes) - absent}
+            self.add_counts(name, counts)
+
+    def add_counts(self, modality: str, counts: Mapping[str, int]) -> None:
+        """Adds counts of a modality, such as `clipped`."""
+        self.modalities.setdefault(modality, Counter()).update(counts)
+
+    def merge(self, other: "Tally") -> None:
+        """Adds another tally to this one."""
+        self.records.update(other.records)
+        for split, tokens in other.tokens.items():
+            self.tokens.setdefault(split, Counter()).update(tokens)
+        for modality, counts in other.modalities.items():
+            self.add_counts(modality, counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "records": dict(self.records),
+            "tokens": {s: dict(numbers) for s, numbers in self.tokens.items()},
+            "modalities": {m: dict(c) for m, c in self.modalities.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Tally":
+        """The inverse of `to_dict`."""
+        tokens = {
+            split: Counter({int(n): times for n, times in numbers.items()})
+            for split, numbers in content["tokens"].items()
+        }
+        modalities = {m: Counter(c) for m, c in content["modalities"].items()}
+        return cls(Counter(content["records"]), tokens, modalities)
+
+
+@dataclass(frozen=True)
+class ShardWriter:
+    """Writes one shard set, partition by partition.
+
+    Attributes:
+        folder: where; made when it is not there.
+        space: the token space.
+        rule: how objects are divided into splits.
+        digests: SHA-256 of each codec by name.
+        settings: anything else that the codes depend on; JSON values.
+    """
+
+    folder: Path
+    space: TokenSpace
+    rule: SplitRule
+    digests: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def plan(self) -> dict[str, Any]:
+        """All that two runs must agree on to write into the same folder."""
+        plan = {
+            "format": FORMAT,
+            "version": VERSION,
+            "token_space": self.space.to_dict(),
+            "codecs": dict(self.digests),
+            "split_rule": asdict(self.rule),
+            "settings": dict(self.settings),
+        }
+        return json.loads(json.dumps(plan))
+
+    def prepare(self) -> None:
+        """Makes the folder, or checks that it belongs to this very run.
+
+        Raises:
+            WorkdirError: the folder holds something else, or shards made with other
+                codecs, another token space, split rule or settings.
+            ArtefactError: another format version.
+        """
+        if not (self.folder / PLAN).is_file():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise WorkdirError(
+                    f"{self.folder} is not empty and holds no token shards",
+                    "Choose a new folder.",
+                )
+            (self.folder / _PARTS).mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / PLAN, self.plan())
+        theirs = json.loads((self.folder / PLAN).read_text())
+        check_format(self.folder, theirs)
+        ours = self.plan()
+        for key in ("token_space", "codecs", "split_rule", "settings"):
+            if ours[key] != theirs.get(key):
+                what = _difference(ours[key], theirs.get(key), key.replace("_", " "))
+                raise WorkdirError(
+                    f"{self.folder} was begun with another {what}",
+                    "Choose a new folder, or go on with what it was begun with.",
+                )
+        if not (self.folder / MANIFEST).is_file():
+            (self.folder / _PARTS).mkdir(exist_ok=True)
+
+    def done(self, partition: str) -> bool:
+        """Whether a partition is written."""
+        return self._receipt(partition).is_file()
+
+    def _receipt(self, partition: str) -> Path:
+        return self.folder / _PARTS / f"{_short(partition)}.json"
+
+    def write(
+        self, partition: str, batches: Iterable[TokenRecords], tally: Tally
+    ) -> None:
+        """Writes one partition; nothing of it is visible until it is whole.
+
+        Args:
+            partition: its name.
+            batches: its records, split by their cells.
+            tally: counts of clipped values that the caller goes on filling while
+                `batches` is read; records and tokens are added here.
+        """
+        stem, pid = _short(partition), os.getpid()
+        writers: dict[str, Any] = {}
+        try:
+            for batch in batches:
+                self._write_batch(stem, batch, tally, writers)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        files = {}
+        for split in writers:
+            partial = self._part(stem, split, f".{pid}.partial")
+            _flush(partial)
+            files[split] = {
+                "part": self._part(stem, split).name,
+                "records": tally.records[split],
+                "bytes": partial.stat().st_size,
+            }
+            os.replace(partial, self._part(stem, split))
+        _flush(self.folder / _PARTS)
+        receipt = {"partition": partition, "files": files, "tally": tally.to_dict()}
+        write_json(self._receipt(partition), receipt)
+
+    def _part(self, stem: str, split: str, suffix: str = "") -> Path:
+        return self.folder / _PARTS / f"{stem}-{split}.array_record{suffix}"
+
+    def _write_batch(
+        self, stem: str, batch: TokenRecords, tally: Tally, writers: dict[str, Any]
+    ) -> None:
+        dtype = code_dtype(self.space)
+        splits = self.rule.assign(batch.cell) if len(batch) else np.zeros(0, np.str_)
+        for split in (s for s in SPLITS if (splits == s).any()):
+            if split not in writers:
+                path = self._part(stem, split, f".{os.getpid()}.partial")
+                writers[split] = array_record_module.ArrayRecordWriter(
+                    str(path), _OPTIONS
+                )
+            rows = np.flatnonzero(splits == split)
+            tally.add_codes(split, batch.codes[rows], self.space)
+            codes = batch.codes.astype(dtype)
+            for row in rows:
+                record = to_record(codes[row], batch.object_id[row], batch.cell[row])
+                writers[split].write(record)
+
+    def missing(self, partitions: Sequence[str]) -> list[str]:
+        """Partitions that are not written yet; none once the shard set is finished."""
+        if (self.folder / MANIFEST).is_file():
+            return []
+        return [p for p in partitions if not self.done(p)]
+
+    def finish(
+        self, partitions: Sequence[str], provenance: Mapping[str, Any] | None = None
+    ) -> ShardSet:
+        """Gives the files their names and writes the metadata, last the manifest.
+
+        Args:
+            partitions: all partitions, in the order of the records.
+            provenance: where the data come from; JSON values for the manifest.
+
+        Raises:
+            ArtefactError: a partition is not written yet.
+            DataError: there is not one record.
+        """
+        if (self.folder / MANIFEST).is_file():
+            return ShardSet.open(self.folder, self.space)
+        if missing := self.missing(partitions):
+            raise ArtefactError(
+                f"{self.folder}: {len(missing)} of {len(partitions)} partitions are "
+                f"not written, the first is {missing[0]}",
+                "Run the tokenization of these partitions.",
+            )
+        receipts = [json.loads(self._receipt(p).read_text()) for p in partitions]
+        tally = Tally()
+        for receipt in receipts:
+            tally.merge(Tally.from_dict(receipt["tally"]))
+        if not sum(tally.records.values()):
+            raise DataError(f"{self.folder}: no record", "Check the source's files.")
+        files = {split: self._place(receipts, split) for split in SPLITS}
+        _flush(self.folder)
+        self._write_tfds(files)
+        content = self.plan() | {
+            "dtype": code_dtype(self.space).str,
+            "splits": {s: _split_entry(files[s], tally.tokens.get(s)) for s in SPLITS},
+            "modalities": {m: dict(c) for m, c in tally.modalities.items()},
+            "partitions": list(partitions),
+            "provenance": dict(provenance or {}),
+        }
+        write_json(self.folder / MANIFEST, content)
+        shutil.rmtree(self.folder / _PARTS, ignore_errors=True)
+        return ShardSet.open(self.folder, self.space)
+
+    def _place(self, receipts: Sequence[Mapping], split: str) -> list[dict[str, Any]]:
+        parts = [r["files"][split] for r in receipts if split in r["files"]]
+        placed = []
+        for number, part in enumerate(parts):
+            name = f"{_DATASET}-{split}.array_record-{number:05d}-of-{len(parts):05d}"
+            final = self.folder / name
+            try:
+                os.replace(self.folder / _PARTS / part["part"], final)
+            except FileNotFoundError:  # placed before, by a killed or another process
+                if not final.is_file():
+                    raise
+            counts = {"records": part["records"], "bytes": part["bytes"]}
+            placed.append({"name": name, **counts})
+        return placed
+
+    def _write_tfds(self, files: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        for path in _tfds_metadata(self.folder, self.space, files):
+            write_bytes(self.folder / path.name, path.read_bytes())
+
+
+def _tfds_metadata(
+    folder: Path, space: TokenSpace, files: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Path]:
+    """Writes TFDS's metadata into a temporary folder beside the receipts."""
+    import tensorflow_datasets as tfds
+
+    into = folder / _PARTS / f"metadata-{os.getpid()}"
+    into.mkdir(exist_ok=True, parents=True)
+    codes = tfds.features.Tensor(
+        shape=(space.num_slots,), dtype=code_dtype(space).type, encoding="bytes"
+    )
+    features = tfds.features.FeaturesDict(
+        {"cell": np.int64, "codes": codes, "object_id": tfds.features.Text()}
+    )
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name=_DATASET, filetype_suffix="array_record"
+    )
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[f["records"] for f in entries],
+            num_bytes=sum(f["bytes"] for f in entries),
+            filename_template=template.replace(split=split),
+        )
+        for split, entries in files.items()
+        if entries
+    ]
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        name=_DATASET,
+        version=tfds.core.Version(_DATASET_VERSION),
+        data_dir=str(folder),
+        module_name="",
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features)
+    info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+    info.set_splits(tfds.core.splits.SplitDict(infos))
+    info.write_to_directory(into)
+    return sorted(into.iterdir())
+
+
+def _short(partition: str) -> str:
+    return hashlib.sha256(partition.encode()).hexdigest()[:16]
+
+
+def _split_entry(
+    files: Sequence[Mapping[str, Any]], tokens: Counter | None
+) -> dict[str, Any]:
+    numbers = {str(n): times for n, times in sorted((tokens or Counter()).items())}
+    return {
+        "records": sum(f["records"] for f in files),
+        "max_tokens": max((int(n) for n in numbers), default=0),
+        "tokens_per_record": numbers,
+        "files": list(files),
+    }
+
+
+def _difference(ours: Any, theirs: Any, where: str) -> str:
+    """Where two JSON values differ first, in words."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key):
+                return _difference(ours.get(key), theirs.get(key), f"{where} {key}")
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (mine, his) in enumerate(zip(ours, theirs, strict=True)):
+            if mine != his:
+                return _difference(mine, his, f"{where} {number}")
+    return f"{where}: {theirs} there, {ours} here"
