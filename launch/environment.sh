@@ -120,14 +120,14 @@ why_failed() {
     local cause
     if grep -qE 'No space left|Errno 28|[Qq]uota exceeded' "$AION_LOG" || [ "$(free_megabytes)" -lt 50 ]; then
         cause="the disk is full; free some space or set AION_VENV=/a/larger/disk (and TMPDIR)"
+    elif grep -qE 'SSLError|CERTIFICATE_VERIFY_FAILED|TLS CA certificate' "$AION_LOG"; then
+        cause="the package index's certificate is not trusted; install ca-certificates or set PIP_CERT"
     elif grep -qE 'NewConnectionError|name resolution|Connection (refused|reset|broken)|Network is unreachable|Max retries|ProxyError|ReadTimeout|timed out' "$AION_LOG"; then
         cause="no network, or the package index does not answer; check the connection and run again"
-    elif grep -qE 'SSLError|CERTIFICATE_VERIFY_FAILED' "$AION_LOG"; then
-        cause="the package index's certificate is not trusted; install ca-certificates or set PIP_CERT"
     elif grep -qE 'ResolutionImpossible|No matching distribution' "$AION_LOG"; then
         cause="no release of a dependency fits Python $PYTHON_VERSION on $(uname -m): $(grep -m 1 -E 'No matching distribution|conflict' "$AION_LOG" | sed 's/^ERROR: //')"
     else
-        cause="$(grep -E '^ERROR|[Ee]rror:' "$AION_LOG" | tail -n 1 || true)"
+        cause="$(grep -E '^ *ERROR|[Ee]rror:' "$AION_LOG" | grep -v subprocess | tail -n 1 | sed 's/^ *//' || true)"
     fi
     echo "$1: ${cause:-see the log} (log: $AION_LOG)"
 }

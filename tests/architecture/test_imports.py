@@ -69,7 +69,7 @@ def part_of(name: str) -> str:
 
 def faults_in_aion(module: str, imports: set[str]) -> list[str]:
     """What a module of `aion` imports and should not."""
-    part = (module.split(".") + [ENTRY])[1]
+    part = [*module.split("."), ENTRY][1]
     if part not in LAYER_OF:
         return [
             f"aion.{part} is in no layer: add it to LAYERS in {Path(__file__).name} "

@@ -67,7 +67,9 @@ def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("packaging")
     sdist = build("sdist", ROOT, folder / "sdist")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "source", filter="data")
+        # Debian 12's Python 3.11.2 has no `filter` argument yet.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder / "source")
     (source,) = (folder / "source").iterdir()
     return build("wheel", source, folder / "wheel")
 
