@@ -9,7 +9,8 @@ Conventions, held by tests:
   nanomaggies (AB) as the survey files give them, HSC counts have zero point 27.0 AB,
   spectra are in 1e-17 erg/s/cm2/Angstrom. Negative fluxes are data, not errors.
 - Plain arrays are taken to be in the modality's unit; astropy quantities are converted
-  by `in_unit`, which raises when they cannot be.
+  by `in_unit`, which raises when they cannot be. A quantity in plain "mag" is taken to
+  be in the modality's magnitude system; maggies are of the AB system.
 - NaN, masked and empty values are absent. A value beyond a codec's edges is clipped,
   counted and reported; it is not absent.
 """
@@ -209,8 +210,10 @@ def _convert(value: Any, unit: str, power: int, where: str) -> Any:
 
     with u.add_enabled_units([u.nmgy, u.mgy]):
         target = u.Unit(unit) ** power if unit else u.dimensionless_unscaled
+        if value.unit == u.mag and isinstance(target, u.MagUnit):
+            return np.asarray(value.value)  # files write "mag" for AB magnitudes too
         try:
-            return np.asarray(value.to_value(target))
+            return np.asarray(value.to_value(target, u.zero_point_flux(1 * u.AB)))
         except u.UnitConversionError:
             raise UnitError(
                 f"{where} has unit {value.unit}, which does not convert to {target}",

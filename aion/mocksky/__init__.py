@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Synthetic universes with known truth."""
