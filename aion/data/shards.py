@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore
 from tensorflow_datasets.proto import tf_example_pb2
 
 from aion.data.splits import SPLITS, SplitRule

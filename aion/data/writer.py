@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore
 
 from aion.data.shards import (
     FORMAT,
@@ -134,12 +134,14 @@ class ShardWriter:
         space: the token space.
         rule: how objects are divided into splits.
         digests: SHA-256 of each codec by name.
+        partitions: all partitions, in the order of the records.
         settings: anything else that the codes depend on; JSON values.
     """
 
     folder: Path
     space: TokenSpace
     rule: SplitRule
+    partitions: Sequence[str]
     digests: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -151,6 +153,7 @@ class ShardWriter:
             "token_space": self.space.to_dict(),
             "codecs": dict(self.digests),
             "split_rule": asdict(self.rule),
+            "partitions": list(self.partitions),
             "settings": dict(self.settings),
         }
         return json.loads(json.dumps(plan))
@@ -160,7 +163,7 @@ class ShardWriter:
 
         Raises:
             WorkdirError: the folder holds something else, or shards made with other
-                codecs, another token space, split rule or settings.
+                codecs, another token space, split rule, source or settings.
             ArtefactError: another format version.
         """
         if not (self.folder / PLAN).is_file():
@@ -174,7 +177,7 @@ class ShardWriter:
         theirs = json.loads((self.folder / PLAN).read_text())
         check_format(self.folder, theirs)
         ours = self.plan()
-        for key in ("token_space", "codecs", "split_rule", "settings"):
+        for key in ("token_space", "codecs", "split_rule", "partitions", "settings"):
             if ours[key] != theirs.get(key):
                 what = _difference(ours[key], theirs.get(key), key.replace("_", " "))
                 raise WorkdirError(
@@ -204,12 +207,16 @@ class ShardWriter:
         """
         stem, pid = _short(partition), os.getpid()
         writers: dict[str, Any] = {}
+        whole = False
         try:
             for batch in batches:
                 self._write_batch(stem, batch, tally, writers)
+            whole = True
         finally:
-            for writer in writers.values():
+            for split, writer in writers.items():
                 writer.close()
+                if not whole:
+                    self._part(stem, split, f".{pid}.partial").unlink()
         files = {}
         for split in writers:
             partial = self._part(stem, split, f".{pid}.partial")
@@ -245,34 +252,41 @@ class ShardWriter:
                 record = to_record(codes[row], batch.object_id[row], batch.cell[row])
                 writers[split].write(record)
 
-    def missing(self, partitions: Sequence[str]) -> list[str]:
+    def missing(self) -> list[str]:
         """Partitions that are not written yet; none once the shard set is finished."""
         if (self.folder / MANIFEST).is_file():
             return []
-        return [p for p in partitions if not self.done(p)]
+        return [p for p in self.partitions if not self.done(p)]
 
-    def finish(
-        self, partitions: Sequence[str], provenance: Mapping[str, Any] | None = None
-    ) -> ShardSet:
+    def finish(self, provenance: Mapping[str, Any] | None = None) -> ShardSet:
         """Gives the files their names and writes the metadata, last the manifest.
 
+        It may be called again after a kill, and by several processes.
+
         Args:
-            partitions: all partitions, in the order of the records.
             provenance: where the data come from; JSON values for the manifest.
 
         Raises:
             ArtefactError: a partition is not written yet.
             DataError: there is not one record.
         """
-        if (self.folder / MANIFEST).is_file():
-            return ShardSet.open(self.folder, self.space)
-        if missing := self.missing(partitions):
+        if missing := self.missing():
             raise ArtefactError(
-                f"{self.folder}: {len(missing)} of {len(partitions)} partitions are "
-                f"not written, the first is {missing[0]}",
+                f"{self.folder}: {len(missing)} of {len(self.partitions)} partitions "
+                f"are not written, the first is {missing[0]}",
                 "Run the tokenization of these partitions.",
             )
-        receipts = [json.loads(self._receipt(p).read_text()) for p in partitions]
+        try:
+            if not (self.folder / MANIFEST).is_file():
+                self._finish(provenance or {})
+        except FileNotFoundError:  # another process finished and cleared the receipts
+            if not (self.folder / MANIFEST).is_file():
+                raise
+        shutil.rmtree(self.folder / _PARTS, ignore_errors=True)
+        return ShardSet.open(self.folder, self.space)
+
+    def _finish(self, provenance: Mapping[str, Any]) -> None:
+        receipts = [json.loads(self._receipt(p).read_text()) for p in self.partitions]
         tally = Tally()
         for receipt in receipts:
             tally.merge(Tally.from_dict(receipt["tally"]))
@@ -285,12 +299,9 @@ class ShardWriter:
             "dtype": code_dtype(self.space).str,
             "splits": {s: _split_entry(files[s], tally.tokens.get(s)) for s in SPLITS},
             "modalities": {m: dict(c) for m, c in tally.modalities.items()},
-            "partitions": list(partitions),
-            "provenance": dict(provenance or {}),
+            "provenance": dict(provenance),
         }
         write_json(self.folder / MANIFEST, content)
-        shutil.rmtree(self.folder / _PARTS, ignore_errors=True)
-        return ShardSet.open(self.folder, self.space)
 
     def _place(self, receipts: Sequence[Mapping], split: str) -> list[dict[str, Any]]:
         parts = [r["files"][split] for r in receipts if split in r["files"]]
@@ -317,6 +328,9 @@ def _tfds_metadata(
 ) -> list[Path]:
     """Writes TFDS's metadata into a temporary folder beside the receipts."""
     import tensorflow_datasets as tfds
+    from etils import epath
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+    from tensorflow_datasets.core.splits import SplitDict
 
     into = folder / _PARTS / f"metadata-{os.getpid()}"
     into.mkdir(exist_ok=True, parents=True)
@@ -327,7 +341,9 @@ def _tfds_metadata(
         {"cell": np.int64, "codes": codes, "object_id": tfds.features.Text()}
     )
     template = tfds.core.ShardedFileTemplate(
-        data_dir=folder, dataset_name=_DATASET, filetype_suffix="array_record"
+        data_dir=epath.Path(folder),
+        dataset_name=_DATASET,
+        filetype_suffix="array_record",
     )
     infos = [
         tfds.core.SplitInfo(
@@ -339,7 +355,7 @@ def _tfds_metadata(
         for split, entries in files.items()
         if entries
     ]
-    identity = tfds.core.dataset_info.DatasetIdentity(
+    identity = DatasetIdentity(
         name=_DATASET,
         version=tfds.core.Version(_DATASET_VERSION),
         data_dir=str(folder),
@@ -347,7 +363,7 @@ def _tfds_metadata(
     )
     info = tfds.core.DatasetInfo(builder=identity, features=features)
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
-    info.set_splits(tfds.core.splits.SplitDict(infos))
+    info.set_splits(SplitDict(infos))
     info.write_to_directory(into)
     return sorted(into.iterdir())
 
