@@ -45,7 +45,9 @@ class Observation:
             batched = hasattr(value, "shape") and np.ndim(value) > 0
             return value[rows] if batched and np.shape(value)[0] == count else value
 
-        return replace(self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)})
+        return replace(
+            self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)}
+        )
 
 
 def _check_like(name: str, value: Any, flux: Any) -> None:
@@ -193,8 +195,7 @@ class Category(Observation):
 
 
 OBSERVATIONS: dict[Kind, type[Observation]] = {
-    c.kind: c
-    for c in (Image, Spectrum, Field, Catalog, Scalar, Coefficients, Category)
+    c.kind: c for c in (Image, Spectrum, Field, Catalog, Scalar, Coefficients, Category)
 }
 
 

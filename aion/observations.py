@@ -98,7 +98,7 @@ def specs_from_config(rows: Iterable[Mapping[str, Any]]) -> tuple[ModalitySpec, 
     return specs
 
 
-def _known_unit(name: str | None) -> str:
+def _known_unit(name: Any) -> str:
     return MODALITIES[name].unit if name in MODALITIES else ""
 
 
@@ -143,7 +143,7 @@ def _spec(row: dict[str, Any], units: Mapping[Any, str]) -> ModalitySpec:
 
 def _modality(row: Mapping[str, Any], where: str, unit: str) -> Modality:
     described = {k: v for k, v in row.items() if k not in _OWN}
-    name = described.get("name")
+    name: Any = described.get("name")
     known = MODALITIES[name].to_dict() if name in MODALITIES else None
     own = {"survey": "own"} if known is None else {}
     if row.get("difference") and known is None:

@@ -25,13 +25,12 @@ _BLOCK = 2**24
 
 
 class Table(Protocol):
-    """A table file.
+    """A table file."""
 
-    Attributes:
-        names: its columns.
-    """
-
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """Its columns."""
+        ...
 
     def pieces(self, rows: int) -> Sequence[tuple[int, int]]:
         """Row ranges [start, stop) of about `rows` rows that can be read at once."""
@@ -129,7 +128,7 @@ def with_unit(values: np.ndarray, unit: str | None) -> Any:
     alias = {"nanomaggies": "nmgy", "maggies": "mgy"}.get(unit.strip().lower(), unit)
     with warnings.catch_warnings(), u.add_enabled_units([u.nmgy, u.mgy]):
         warnings.simplefilter("ignore")
-        parsed = u.Unit(alias, parse_strict="silent")
+        parsed = u.Unit(alias, parse_strict="silent")  # pyright: ignore
         if isinstance(parsed, u.UnrecognizedUnit) or parsed == u.dimensionless_unscaled:
             return values
         return u.Quantity(values, parsed, subok=True)
@@ -286,8 +285,7 @@ class FitsTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._open() as columns_and_rows:
-            hdu = columns_and_rows
+        with self._open() as hdu:
             self.names = list(hdu.columns.names)
             self._rows = int(hdu.header["NAXIS2"])
             self._units = {c.name: c.unit for c in hdu.columns}

@@ -113,8 +113,12 @@ class Categories:
             ArtefactError: labels that are not a list of strings.
         """
         labels, other = config.get("labels"), config.get("other")
-        texts = isinstance(labels, list) and all(isinstance(x, str) for x in labels)
-        if not texts or not isinstance(other, str | None) or arrays:
+        if (
+            not isinstance(labels, list)
+            or not all(isinstance(label, str) for label in labels)
+            or not isinstance(other, str | None)
+            or arrays
+        ):
             raise ArtefactError(
                 "a codec of categories takes a list of labels", "Fit the codec again."
             )

@@ -47,7 +47,10 @@ class EqualMassFitter(Generic[C]):
 
     def update(self, observation: Observation) -> None:
         """Takes `Scalar.values` [b]."""
-        values = plain_values(observation.values)  # pyright: ignore
+        self.add(plain_values(observation.values))  # pyright: ignore
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes numbers as they are, any shape."""
         self.sketch.update(self._compression.clip(values))
 
     def finish(self) -> C:
@@ -173,7 +176,7 @@ class ChannelsFitter(Generic[C]):
 
     def __init__(self, make: Callable[[tuple[Bins, ...]], C], **config: Any) -> None:
         self._make = make
-        self._config = {"capacity": 2**15} | config
+        self._config: dict[str, Any] = {"capacity": 2**15} | config
         self._fitters: list[EqualMassFitter[Bins]] = []
         EqualMassFitter(lambda bins: bins, **self._config)
 
@@ -195,7 +198,7 @@ class ChannelsFitter(Generic[C]):
                 for _ in range(values.shape[1])
             ]
         for fitter, column in zip(self._fitters, values.T, strict=True):
-            fitter.sketch.update(fitter._compression.clip(column))
+            fitter.add(column)
 
     def finish(self) -> C:
         """The codec.
