@@ -76,7 +76,8 @@ def modality_from_dict(row: Mapping[str, Any]) -> Modality:
     kinds = [k.value for k in Kind]
     if row.get("kind") not in kinds:
         raise ValueError(f"modality {row.get('name')!r}: kind must be one of {kinds}")
-    return Modality(**row)
+    typed = {"kind": Kind(row["kind"]), "shape": tuple(row.get("shape", ()))}
+    return Modality(**(dict(row) | typed))
 
 
 SPECTRAL_FLUX = "1e-17 erg / (s cm2 Angstrom)"

@@ -28,11 +28,16 @@ from aion.modality import Kind, Modality
 
 @dataclass(frozen=True)
 class Observation:
-    """Base of all observations: `kind` and the names of the fields that carry units."""
+    """Base of all observations.
+
+    `kind` and three lists of field names: those in the modality's unit, those in its
+    inverse square, and those that all objects share when they have one axis.
+    """
 
     kind: ClassVar[Kind]
     unit_fields: ClassVar[tuple[str, ...]] = ()
     inverse_square_fields: ClassVar[tuple[str, ...]] = ()
+    shared_when_flat: ClassVar[tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         return int(np.shape(getattr(self, fields(self)[0].name))[0])
@@ -41,13 +46,13 @@ class Observation:
         """The objects `rows` (slice, indices or boolean) of the batch."""
         count = len(self)
 
-        def pick(value: Any) -> Any:
-            batched = hasattr(value, "shape") and np.ndim(value) > 0
+        def pick(name: str, value: Any) -> Any:
+            least = 2 if name in self.shared_when_flat else 1
+            batched = hasattr(value, "shape") and np.ndim(value) >= least
             return value[rows] if batched and np.shape(value)[0] == count else value
 
-        return replace(
-            self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)}
-        )
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: pick(name, v) for name, v in values.items()})
 
 
 def _check_like(name: str, value: Any, flux: Any) -> None:
@@ -114,6 +119,7 @@ class Spectrum(Observation):
     kind: ClassVar[Kind] = Kind.SPECTRUM
     unit_fields: ClassVar[tuple[str, ...]] = ("flux",)
     inverse_square_fields: ClassVar[tuple[str, ...]] = ("ivar",)
+    shared_when_flat: ClassVar[tuple[str, ...]] = ("wavelength", "resolution")
 
     flux: Any
     ivar: Any = None
