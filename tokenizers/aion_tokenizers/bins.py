@@ -119,7 +119,7 @@ class Bins:
             and len(edges) > 1
             and centres.shape == mass.shape == (len(edges) - 1,)
             and bool(np.all(np.isfinite(edges)) and np.all(np.diff(edges) > 0))
-            and bool(np.all((centres >= edges[:-1]) & (centres < edges[1:])))
+            and bool(np.all(_inside(centres, edges) == centres))
             and bool(np.all(mass >= 0) and abs(mass.sum() - 1) < 1e-6)
         )
         if not inside:
@@ -295,4 +295,7 @@ def _between(
 
 
 def _inside(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    return np.clip(values, edges[:-1], np.nextafter(edges[1:], -np.inf))
+    """Values moved into their bins, of which only the last holds its upper edge."""
+    above = np.nextafter(edges[1:], -np.inf)
+    above[-1] = edges[-1]
+    return np.clip(values, edges[:-1], above)

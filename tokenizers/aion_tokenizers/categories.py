@@ -17,7 +17,7 @@ from aion_tokenizers.bins import Counts
 from aion_tokenizers.fitters import CategoriesFitter, plain_labels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Categories:
     """Labels as codes; "" is absent.
 
