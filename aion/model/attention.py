@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from aion.model.config import DecoderAttention, ModelConfig
-from aion.model.layers import LayerNorm, parameter, xavier
+from aion.model.layers import LayerNorm, linear, parameter, xavier
 
 
 def attend(
@@ -30,7 +30,8 @@ class _Projection(nnx.Module):
         self.kernel = parameter(xavier(rngs.params(), (h, d // h, d), d, d), "hkd")
 
     def __call__(self, x: Float[Array, "b n h k"]) -> Float[Array, "b n d"]:
-        return jnp.einsum("bnhk,hkd->bnd", x, self.kernel[...].astype(x.dtype))
+        kernel = self.kernel[...]
+        return linear(x.reshape(*x.shape[:2], -1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 class SelfAttention(nnx.Module):
@@ -49,13 +50,13 @@ class SelfAttention(nnx.Module):
     def __call__(
         self, x: Float[Array, "b n d"], mask: Bool[Array, "b 1 #n n"]
     ) -> Float[Array, "b n d"]:
-        qkv = jnp.einsum("bnd,dihk->ibnhk", x, self.qkv[...].astype(x.dtype))
-        q, k, v = qkv[0], qkv[1], qkv[2]
+        qkv = linear(x, self.qkv[...])
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         return self.out(attend(self.q_norm(q), self.k_norm(k), v, mask))
 
     def values(self, x: Float[Array, "b m d"]) -> Float[Array, "b m h k"]:
         """The value vectors alone."""
-        return jnp.einsum("bmd,dhk->bmhk", x, self.qkv[...][:, 2].astype(x.dtype))
+        return linear(x, self.qkv[...][:, 2])
 
     def queries(
         self,
@@ -93,7 +94,7 @@ class CrossAttention(nnx.Module):
         context: Float[Array, "b n d"],
         mask: Bool[Array, "b 1 1 n"],
     ) -> Float[Array, "b m d"]:
-        q = jnp.einsum("bmd,dhk->bmhk", x, self.q[...].astype(x.dtype))
-        kv = jnp.einsum("bnd,dihk->ibnhk", context, self.kv[...].astype(x.dtype))
-        seen = attend(self.q_norm(q), self.k_norm(kv[0]), kv[1], mask)
+        q = linear(x, self.q[...])
+        kv = linear(context, self.kv[...])
+        seen = attend(self.q_norm(q), self.k_norm(kv[:, :, 0]), kv[:, :, 1], mask)
         return self.out(seen)

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from aion.model.config import ModelConfig
-from aion.model.layers import Buffer, parameter
+from aion.model.layers import Buffer, linear, parameter
 from aion.tokens import TokenBatch
 from aion.tokenspace import TokenSpace
 
@@ -45,7 +45,7 @@ class TokenEmbedding(nnx.Module):
         d = config.width
         normal = nnx.initializers.normal(0.02)
         self.codes = parameter(normal(rngs.params(), (space.num_rows, d)), "vd")
-        self.modality = parameter(normal(rngs.params(), (len(space), d)), "ed")
+        self.modality = parameter(normal(rngs.params(), (len(space), d)), "rd")
         self.mask_token = parameter(normal(rngs.params(), (d,)), "d")
         if config.register:
             self.register = parameter(normal(rngs.params(), (d,)), "d")
@@ -74,7 +74,7 @@ class TokenEmbedding(nnx.Module):
         offsets = jnp.asarray(self.space.slot_offsets[:-1])
         place = self.slots[...][offsets[row] + position]
         if self.config.position == "features":
-            place = jnp.einsum("bnq,qd->bnd", place, self.slot_kernel[...])
+            place = linear(place, self.slot_kernel[...])
         vectors = place + self.modality[...][row]
         return vectors.astype(self.config.compute_dtype)
 
@@ -85,7 +85,5 @@ class TokenEmbedding(nnx.Module):
         vectors = self.codes[...][row]
         if self.config.code_features:
             meaning = self.features[...][row]
-            vectors = vectors + jnp.einsum(
-                "bnp,pd->bnd", meaning, self.feature_kernel[...]
-            )
+            vectors = vectors + linear(meaning, self.feature_kernel[...])
         return vectors.astype(self.config.compute_dtype)

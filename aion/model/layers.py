@@ -32,6 +32,17 @@ def xavier(key: Array, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Arr
     return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
+def linear(x: Float[Array, "*b d"], kernel: Float[Array, "d *o"]) -> Array:
+    """x times a kernel in x's dtype: the last axis becomes the kernel's other axes.
+
+    Leading axes are flattened first: contracting over two axes in the kernel's gradient
+    took three times as long on a CPU.
+    """
+    flat = x.reshape(-1, x.shape[-1])
+    out = jnp.tensordot(flat, kernel.astype(x.dtype), 1)
+    return out.reshape(*x.shape[:-1], *kernel.shape[1:])
+
+
 class LayerNorm(nnx.Module):
     """Layer norm over the last axis in float32, with a scale and no bias, eps 1e-6."""
 
@@ -59,7 +70,5 @@ class SwiGLU(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        gate = jnp.einsum("bnd,df->bnf", x, self.gate[...].astype(x.dtype))
-        up = jnp.einsum("bnd,df->bnf", x, self.up[...].astype(x.dtype))
-        hidden = jax.nn.silu(gate) * up
-        return jnp.einsum("bnf,fd->bnd", hidden, self.down[...].astype(x.dtype))
+        hidden = jax.nn.silu(linear(x, self.gate[...])) * linear(x, self.up[...])
+        return linear(hidden, self.down[...])

@@ -17,7 +17,7 @@ from aion.model.attention import CrossAttention, SelfAttention
 from aion.model.config import ModelConfig
 from aion.model.embedding import TokenEmbedding
 from aion.model.heads import Heads
-from aion.model.layers import LayerNorm, SwiGLU, parameter, xavier
+from aion.model.layers import LayerNorm, SwiGLU, linear, parameter, xavier
 from aion.tokens import TokenBatch
 from aion.tokenspace import TokenSpace
 
@@ -152,8 +152,7 @@ class Transformer(nnx.Module):
         x = _scan(
             self.encoder, x, key, lambda blk, c, k: blk(c, mask, k), self.config.remat
         )
-        kernel = self.context_kernel[...].astype(x.dtype)
-        out = jnp.einsum("bnd,de->bne", self.encoder_norm(x), kernel)
+        out = linear(self.encoder_norm(x), self.context_kernel[...])
         return out + self.context_bias[...].astype(x.dtype) + place, valid
 
     def decode(

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""One training step: gradient of the task's loss, update, sums to report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+from aion.train.sharding import shardings
+from aion.train.task import Task
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that a step changes, and the buffers that it reads."""
+
+    params: Any  # nnx.State of trained parameters
+    buffers: Any  # nnx.State of everything else in the module
+    optimizer: Any  # optax state
+    step: Any  # int32 [], steps done
+
+
+def init_state(
+    task: Task, optimizer: optax.GradientTransformation, key: Array, mesh: Mesh
+) -> tuple[Any, TrainState]:
+    """The module's graph and the initial state, sharded by the rules from birth."""
+    graph, state, placed = abstract_state(task, optimizer, mesh)
+    del state
+
+    def build(key: Array) -> TrainState:
+        _, params, buffers = nnx.split(task.build(key), nnx.Param, ...)
+        return TrainState(params, buffers, optimizer.init(params), jnp.int32(0))
+
+    return graph, jax.jit(build, out_shardings=placed)(key)
+
+
+def abstract_state(
+    task: Task, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> tuple[Any, TrainState, TrainState]:
+    """The module's graph, the state as shapes, and its shardings; allocates nothing."""
+    module = nnx.eval_shape(lambda: task.build(jax.random.key(0)))
+    graph, params, buffers = nnx.split(module, nnx.Param, ...)
+    placed = shardings(params, mesh)
+    moments = jax.eval_shape(optimizer.init, params)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    # Moments are trees like the parameters; counters are replicated.
+    like = optax.tree_map_params(
+        optimizer,
+        lambda _, where: where,
+        moments,
+        placed,
+        transform_non_params=lambda _: everywhere,
+    )
+    state = TrainState(
+        params, buffers, moments, jax.ShapeDtypeStruct((), jnp.int32)
+    )
+    where = TrainState(placed, shardings(buffers, mesh), like, everywhere)
+    return graph, state, where
+
+
+def _parts(batch: Any, count: int) -> Any:
+    return jax.tree.map(
+        lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch
+    )
+
+
+def make_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    graph: Any,
+    mesh: Mesh,
+    accumulate: int = 1,
+) -> Callable[[TrainState, Any, Array], tuple[TrainState, dict[str, Array]]]:
+    """The jitted step (state, batch, key) -> (state, metrics).
+
+    Args:
+        task: what is trained.
+        optimizer: from `make_optimizer`.
+        graph: the module's graph from `init_state`.
+        mesh: the mesh of the state.
+        accumulate: parts that the batch is cut into, to save memory.
+
+    Metrics are `loss`, `gradient_norm`, and the sums of the task; the state's buffers
+    are donated.
+    """
+
+    def loss(params: Any, buffers: Any, part: Any, key: Array) -> Any:
+        module = nnx.merge(graph, params, buffers)
+        return task.loss(module, part, key, mesh)
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: TrainState, batch: Any, key: Array) -> Any:
+        prepared = task.prepare(batch)
+        key = jax.random.fold_in(key, state.step)
+        run = partial(gradient, state.params, state.buffers)
+        if accumulate == 1:
+            (value, sums), grads = run(prepared, key)
+        else:
+            parts = _parts(prepared, accumulate)
+            keys = jax.random.split(key, accumulate)
+            zero = jax.tree.map(
+                lambda x: jnp.zeros(x.shape, x.dtype),
+                jax.eval_shape(run, jax.tree.map(lambda x: x[0], parts), keys[0]),
+            )
+
+            def body(total: Any, part: Any) -> tuple[Any, None]:
+                return jax.tree.map(jnp.add, total, run(*part)), None
+
+            ((value, sums), grads), _ = jax.lax.scan(body, zero, (parts, keys))
+        updates, moments = optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {
+            "loss": value,
+            "gradient_norm": optax.global_norm(grads),
+            "skipped": moments.total_notfinite,
+            "skipped_in_a_row": moments.notfinite_count,
+            "sums": sums,
+        }
+        return TrainState(params, state.buffers, moments, state.step + 1), metrics
+
+    return step
+
+
+def make_evaluation(task: Task, graph: Any, mesh: Mesh) -> Callable:
+    """The jitted evaluation (state, batch) -> metrics; nothing is random."""
+
+    @jax.jit
+    def evaluate(state: TrainState, batch: Any) -> dict[str, Any]:
+        module = nnx.merge(graph, state.params, state.buffers)
+        value, sums = task.loss(module, task.prepare(batch), None, mesh)
+        return {"loss": value, "sums": sums}
+
+    return evaluate
