@@ -44,9 +44,7 @@ if os.environ.get("AION_TYPECHECK", "1") != "0" and (names := checked_modules())
     # The hook wraps methods one by one, where beartype cannot know what Self means; and
     # it takes its checker by a name that can be imported.
     checker = types.ModuleType("aion_checker")
-    checker.check = beartype(  # pyright: ignore[reportAttributeAccessIssue]
-        conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any}))
-    )
+    checker.check = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any})))
     sys.modules[checker.__name__] = checker
     install_import_hook(names, "aion_checker.check")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -157,12 +157,12 @@ def test_lazy_names_are_all_there():
     assert not missing
 
 
-def declared(extras: tuple[str, ...]) -> set[str]:
+def declared(extras: tuple[str, ...]) -> set[NormalizedName]:
     """Canonical names of the runtime dependencies and of those of the extras."""
     lines = list(PROJECT["dependencies"])
     lines += [r for e in extras for r in PROJECT["optional-dependencies"][e]]
     names = {canonicalize_name(Requirement(line).name) for line in lines}
-    return names - {"aion-jax"}
+    return names - {canonicalize_name(PROJECT["name"])}
 
 
 def third_party_imports(path: Path) -> list[tuple[str, bool]]:
@@ -224,20 +224,25 @@ def test_constraints_pin_every_dependency_within_its_range(path):
 @pytest.mark.slow
 def test_wheel_lives_beside_hugging_face(wheel, tmp_path):
     """A whole install into an empty environment that also has `tokenizers`."""
+
+    def run(*command: str, folder: Path = tmp_path) -> None:
+        result = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=900
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+
     venv.create(tmp_path / "venv", with_pip=True)
-    bin_folder = tmp_path / "venv" / "bin"
-    pins = ROOT / "launch" / "constraints-{}.{}.txt".format(*sys.version_info)
-    command = [bin_folder / "python", "-m", "pip", "install", "-q", "tokenizers", wheel]
-    if pins.is_file():
-        command += ["-c", pins]
-    run = dict(check=True, capture_output=True, text=True, timeout=900)
-    subprocess.run(command, **run)
+    programs = tmp_path / "venv" / "bin"
+    major, minor, *_ = sys.version_info
+    pins = ROOT / "launch" / f"constraints-{major}.{minor}.txt"
+    constraints = ("-c", str(pins)) if pins.is_file() else ()
+    install = (str(programs / "python"), "-m", "pip", "install", "-q", *constraints)
+    run(*install, "tokenizers", str(wheel))
     code = (
-        "import aion, aion_tokenizers, tokenizers; print(tokenizers.Tokenizer);"
-        "from tokenizers import models; tokenizers.Tokenizer(models.BPE())"
+        "import aion, aion_tokenizers, tokenizers\n"
+        "tokenizers.Tokenizer(tokenizers.models.BPE())"
     )
-    for folder in (ROOT, tmp_path, "/"):
-        for start in (["-c", code], ["-m", "aion.cli", "--help"]):
-            subprocess.run([bin_folder / "python", *start], cwd=folder, **run)
-        subprocess.run([bin_folder / "aion", "--help"], cwd=folder, **run)
-        subprocess.run([bin_folder / "aion", "info"], cwd=folder, **run)
+    for folder in (ROOT, tmp_path, Path("/")):
+        run(str(programs / "python"), "-c", code, folder=folder)
+        run(str(programs / "aion"), "--help", folder=folder)
+        run(str(programs / "aion"), "info", folder=folder)
