@@ -10,7 +10,8 @@ package the ConfigDict is turned into small frozen dataclasses by `to_dataclass`
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,9 +72,7 @@ def find_config(name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path.resolve()
-    shipped = sorted(
-        {str(p.relative_to(f)) for f in _FOLDERS for p in f.rglob("*.py")}
-    )
+    shipped = sorted({str(p.relative_to(f)) for f in _FOLDERS for p in f.rglob("*.py")})
     raise ConfigError(f"no config {name!r}", f"There are {', '.join(shipped)}.")
 
 
@@ -87,10 +86,18 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Any:
     from ml_collections import config_flags
 
     file, colon, arg = name.partition(":")
+    words = ["aion", f"--config={find_config(file)}{colon}{arg}", *overrides]
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    config_flags.DEFINE_config_file(
+        "config", flag_values=values, lock_config=True, sys_argv=words
+    )
     try:
-        values(["aion", f"--config={find_config(file)}{colon}{arg}", *overrides])
+        with warnings.catch_warnings():
+            # ml_collections imports config files in a way that Python has deprecated.
+            warnings.filterwarnings(
+                "ignore", r"the load_module\(\) method is deprecated"
+            )
+            values(words)
         config = values.config
     except flags.Error as error:
         raise ConfigError(
@@ -133,7 +140,7 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def to_dataclass(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+def to_dataclass(cls: type[T], values: Any, where: str = "config") -> T:
     """A frozen dataclass from a ConfigDict or plain mapping, nested ones included.
 
     Raises:
@@ -166,13 +173,18 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_fit(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
-        return tuple(_fit(v, a, where) for v, a in zip(value, args, strict=False))
+        if len(value) != len(args):
+            raise ConfigError(
+                f"{where} has {len(value)} values", f"Give {len(args)} of them."
+            )
+        return tuple(_fit(v, a, where) for v, a in zip(value, args, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is typing.Literal:
         if value not in args:
             raise ConfigError(f"{where} is {value!r}", f"Choose one of {args}.")
         return value
+    hint = origin if origin is tuple else hint
     wrong_bool = isinstance(value, bool) and hint in (int, float)
     if isinstance(hint, type) and (wrong_bool or not isinstance(value, hint)):
         raise ConfigError(
