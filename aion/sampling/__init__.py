@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Asking a model: draws of tokens by a scheme, and posteriors as tables."""
