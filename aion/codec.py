@@ -58,7 +58,7 @@ class Codec(Protocol):
         ...
 
     def spec(self, modality: Modality, name: str) -> TokenSpec:
-        """The row of the token space when this codec, called `name`, serves `modality`."""
+        """The row of `modality` when this codec, called `name`, serves it."""
         ...
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -41,9 +41,9 @@ def parse_arg(arg: str | None, **defaults: Any) -> dict[str, Any]:
         if not equals and not isinstance(defaults.get(key), bool) and first:
             key, text, equals = first, key, "="
         if key not in defaults:
+            known = ", ".join(f"{k}={v}" for k, v in defaults.items())
             raise ConfigError(
-                f"unknown config argument {key!r}",
-                f"This config takes {', '.join(f'{k}={v}' for k, v in defaults.items())}.",
+                f"unknown config argument {key!r}", f"This config takes {known}."
             )
         values[key] = _parse(key, text if equals else "true", defaults[key])
     return values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The exceptions of the package. Every message says what is wrong and how to mend it."""
+"""The exceptions of the package. Every message says what is wrong and the fix."""
 
 
 class AionError(Exception):

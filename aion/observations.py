@@ -66,14 +66,14 @@ _OWN = ("column", "difference", "codec", "jitter")
 _KEYS = (*(f.name for f in fields(Modality)), *_OWN)
 
 
-def specs_from_config(rows: Iterable[Mapping[str, Any]]) -> tuple[ModalitySpec, ...]:
+def specs_from_config(rows: Iterable[Any]) -> tuple[ModalitySpec, ...]:
     """Specs from the plain dicts of a config.
 
     Args:
-        rows: keys of `Modality` plus `column` or `difference`, and optionally `codec`
-            (a word, or a dict with `word` and the fitter's arguments) and `jitter`. A
-            name of `aion.MODALITIES` needs only `name` and `column`. A name of one's
-            own needs `kind`, unless it is a difference, which is a scalar; its survey
+        rows: dicts or ConfigDicts with keys of `Modality` plus `column` or
+            `difference`, and optionally `codec` (a word, or a dict with `word` and the
+            fitter's arguments) and `jitter`. A name of `aion.MODALITIES` needs only
+            `name` and `column`. A name of one's own needs `kind`, unless it is a difference, which is a scalar; its survey
             is "own" and its unit "" unless stated (a difference takes the unit of its
             first modality, and of magnitudes "mag").
 

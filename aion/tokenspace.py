@@ -114,6 +114,7 @@ class TokenSpec:
         """The inverse of `to_dict`."""
         values = dict(row)
         values["modality"] = modality_from_dict(values["modality"])
+        values["grid"] = tuple(values["grid"])
         values["ranges"] = tuple((a, b) for a, b in values["ranges"])
         return cls(**values)
 
@@ -180,7 +181,7 @@ class TokenSpace:
 
     @cached_property
     def slot_offsets(self) -> np.ndarray:
-        """First slot of each modality, and the number of slots; int32 [modalities+1]."""
+        """First slot of each modality, and how many there are; int32 [modalities+1]."""
         return np.concatenate([[0], np.cumsum(self.num_tokens)]).astype(np.int32)
 
     @cached_property
@@ -216,7 +217,7 @@ class TokenSpace:
         return np.concatenate([s.slot_ranges for s in self.specs])
 
     def code_features(self) -> np.ndarray:
-        """Features of all packed rows, zero where a codec has none; float32 [rows, p]."""
+        """Features of all packed rows, zero where there are none; float32 [rows, p]."""
         return self._packed(
             [s.code_features for s in self.specs], self.code_offsets, self.num_rows
         )

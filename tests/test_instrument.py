@@ -86,7 +86,7 @@ def test_own_bands_go_first():
 
 
 def test_unknown_band_lists_those_there_are():
-    with pytest.raises(ConfigError, match="SDSS-U.*GAIA-RP"):
+    with pytest.raises(ConfigError, match=r"SDSS-U.*GAIA-RP"):
         find_band("LSST-U")
 
 
