@@ -81,7 +81,7 @@ def _fine(
         shown = TokenBatch(
             codes[:, None],
             np.full((len(rows), 1), space.index(name)),
-            np.zeros((len(rows), 1)),
+            np.zeros((len(rows), 1), np.int32),
         )
         given = join(pad_tokens(take(tokens, rows), len(rows), width), shown)
         given = pad_tokens(given, size, given.shape[1])

@@ -29,6 +29,7 @@ SPACE = TokenSpace(
             coarse_to_fine=True,
             slot_features=PLACES[:2],
         ),
+        TokenSpec(MODALITIES["gaia_parallax"], "e", 6, 6),
         TokenSpec(MODALITIES["gaia_xp_bp"], "d", 4, 4, (3,), slot_features=PLACES),
     )
 )
