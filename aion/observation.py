@@ -221,7 +221,7 @@ def _convert(value: Any, unit: str, power: int, where: str) -> Any:
             return np.asarray(value.value)  # files write "mag" for AB magnitudes too
         try:
             return np.asarray(value.to_value(target, u.zero_point_flux(1 * u.AB)))
-        except u.UnitConversionError:
+        except u.UnitsError:
             raise UnitError(
                 f"{where} has unit {value.unit}, which does not convert to {target}",
                 f"Give {where} in {target}, or a plain array in that unit.",

@@ -73,9 +73,10 @@ def specs_from_config(rows: Iterable[Any]) -> tuple[ModalitySpec, ...]:
         rows: dicts or ConfigDicts with keys of `Modality` plus `column` or
             `difference`, and optionally `codec` (a word, or a dict with `word` and the
             fitter's arguments) and `jitter`. A name of `aion.MODALITIES` needs only
-            `name` and `column`. A name of one's own needs `kind`, unless it is a difference, which is a scalar; its survey
-            is "own" and its unit "" unless stated (a difference takes the unit of its
-            first modality, and of magnitudes "mag").
+            `name` and `column`. A name of one's own needs `kind`, unless it is a
+            difference, which is a scalar; its survey is "own" and its unit "" unless
+            stated (a difference takes the unit of its first modality, and of
+            magnitudes "mag").
 
     Raises:
         ConfigError: an unknown key, a missing or doubled one, a difference of
@@ -118,7 +119,9 @@ def _spec(row: dict[str, Any], units: Mapping[Any, str]) -> ModalitySpec:
             "Give column='...' or difference=('a', 'b').",
         )
     if difference is not None and (
-        len(difference) != 2 or not all(isinstance(d, str) for d in difference)
+        not isinstance(difference, list)
+        or len(difference) != 2
+        or not all(isinstance(name, str) for name in difference)
     ):
         raise ConfigError(
             f"{where}: difference {difference!r}", "Give two names of modalities."

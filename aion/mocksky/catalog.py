@@ -197,10 +197,12 @@ def _spectrum(kind: str) -> np.ndarray:
         return np.where(_REST < 912.0, 0.02, 1.0) * flux
     step = 1 / (1 + np.exp(-(_REST - 3950.0) / 60.0))
     ionised = 1 / (1 + np.exp(-(_REST - 930.0) / 10.0))
-    slope, jump, ultraviolet = {"old": (-1.35, 0.48, 3.2), "young": (-0.35, 0.85, 0.9)}[
-        kind
-    ]
-    blue = np.where(_REST < 3500.0, (_REST / 3500.0) ** ultraviolet, 1.0)
+    slope, metals, jump, ultraviolet = {
+        "old": (-1.6, 1.25, 0.55, 2.5),
+        "young": (-0.6, 0.5, 0.75, 0.9),
+    }[kind]
+    blue = np.minimum(_REST / 5600.0, 1.0) ** metals
+    blue = blue * np.minimum(_REST / 3500.0, 1.0) ** ultraviolet
     flux = nu**slope * (jump + (1 - jump) * step) * blue * (0.01 + ionised)
     bump = 1 + 0.15 * np.exp(-0.5 * (np.log(_REST / 16000.0) / 0.3) ** 2)
     band = {"old": 0.10, "young": 0.02}[kind]

@@ -108,14 +108,13 @@ class CatalogSource:
                 f"{self.path} has no partition {partition!r}",
                 "Read those that `partitions` names.",
             )
-        texts = dict.fromkeys(self.object_id, True)
-        for name, column in self.columns.items():
-            texts[column] = name in self.labels
-        kinds = texts | {self.ra: False, self.dec: False}
-        table = self._table.read(self._pieces[partition], kinds)
-        ids = self._ids(partition, table)
-        ra = self._degrees(table[self.ra], self.ra)
-        dec = self._degrees(table[self.dec], self.dec)
+        values = {name: (c, name in self.labels) for name, c in self.columns.items()}
+        names = [(column, True) for column in self.object_id]
+        place = [(self.ra, False), (self.dec, False)]
+        wanted = tuple(dict.fromkeys([*names, *place, *values.values()]))
+        table = self._table.read(self._pieces[partition], wanted)
+        ids = self._ids([table[column] for column in names])
+        ra, dec = (self._degrees(table[column], column[0]) for column in place)
         good, left_out = _usable(ra, dec)
         self._reads[partition] = _Read(len(ids), left_out, text_hashes(ids[good]))
         if not good.any():
@@ -126,7 +125,7 @@ class CatalogSource:
             dec[good],
             {
                 name: self._observation(name, table[column]).take(good)
-                for name, column in self.columns.items()
+                for name, column in values.items()
             },
             origin=f"{self.path.name} {partition}",
         )
@@ -167,10 +166,10 @@ class CatalogSource:
             f"{self.path} has no column {name!r}", f"{word} {', '.join(listed)}{mark}"
         )
 
-    def _ids(self, partition: str, table: Mapping[str, Any]) -> np.ndarray:
-        ids = table[self.object_id[0]]
-        for column in self.object_id[1:]:
-            ids = np.char.add(np.char.add(ids, "-"), table[column])
+    def _ids(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        ids = parts[0]
+        for part in parts[1:]:
+            ids = np.char.add(np.char.add(ids, "-"), part)
         if not len(ids) and len(self._pieces) == 1:
             raise DataError(f"{self.path} has no rows", "Give a table with rows.")
         return ids

@@ -14,16 +14,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from aion.errors import DataError
+from aion.surveys.columns import (
+    MISSING_TEXTS,
+    as_numbers,
+    as_texts,
+    is_number,
+    not_numeric,
+    with_unit,
+)
 
-MISSING_TEXTS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "--", "\\N")
 _BLOCK = 2**24
 
+Column = tuple[str, bool]
+"""Name of a column and how it is wanted: True as texts (str), False as float64."""
+Wanted = Sequence[Column]
 
+
+@runtime_checkable
 class Table(Protocol):
     """A table file."""
 
@@ -36,8 +48,8 @@ class Table(Protocol):
         """Row ranges [start, stop) of about `rows` rows that can be read at once."""
         ...
 
-    def read(self, piece: tuple[int, int], texts: Mapping[str, bool]) -> dict[str, Any]:
-        """Columns of a piece: True in `texts` asks for str, False for float64."""
+    def read(self, piece: tuple[int, int], wanted: Wanted) -> dict[Column, Any]:
+        """Columns of a piece, each as it is wanted."""
         ...
 
 
@@ -69,71 +81,6 @@ def _even(total: int, rows: int) -> list[tuple[int, int]]:
     return [(a, min(a + rows, total)) for a in range(0, total, rows)]
 
 
-def as_texts(values: np.ndarray) -> np.ndarray:
-    """Any column as stripped texts, exact for integers; missing ones are ""."""
-    if values.dtype.kind == "f":
-        whole = np.isfinite(values) & (values == np.trunc(values))
-        texts = [
-            "" if not np.isfinite(v) else str(int(v)) if w else repr(float(v))
-            for v, w in zip(values, whole, strict=True)
-        ]
-        return np.array(texts, np.str_)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.kind == "O":
-        values = np.array(["" if v is None else str(v) for v in values], np.str_)
-    texts = np.char.strip(values.astype(np.str_))
-    return np.where(np.isin(texts, MISSING_TEXTS), "", texts)
-
-
-def as_numbers(values: np.ndarray, where: str) -> np.ndarray:
-    """A column as float64.
-
-    Raises:
-        DataError: texts that are no numbers; names the first.
-    """
-    if values.dtype.kind in "biuf":
-        return values.astype(np.float64)
-    texts = np.atleast_1d(as_texts(values.ravel()))
-    try:
-        numbers = np.where(texts == "", "nan", texts).astype(np.float64)
-    except ValueError:
-        bad = next(text for text in texts if not _is_number(text))
-        raise not_numeric(where, bad) from None
-    return numbers.reshape(values.shape)
-
-
-def not_numeric(where: str, value: str) -> DataError:
-    """The error of a text in a column of numbers."""
-    return DataError(
-        f"{where} is not numeric: it holds {value!r}",
-        "Choose another column, or declare the modality a category.",
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True
-
-
-def with_unit(values: np.ndarray, unit: str | None) -> Any:
-    """Numbers as a quantity if astropy knows the unit, else as they are."""
-    if not unit:
-        return values
-    import astropy.units as u
-
-    alias = {"nanomaggies": "nmgy", "maggies": "mgy"}.get(unit.strip().lower(), unit)
-    with warnings.catch_warnings(), u.add_enabled_units([u.nmgy, u.mgy]):
-        warnings.simplefilter("ignore")
-        parsed = u.Unit(alias, parse_strict="silent")  # pyright: ignore
-        if isinstance(parsed, u.UnrecognizedUnit) or parsed == u.dimensionless_unscaled:
-            return values
-        return u.Quantity(values, parsed, subok=True)
-
-
 class CsvTable:
     """Comma-separated values with a header line; lines before it that start with # are
     skipped (SkyServer writes `#Table1`). Pieces are byte ranges of whole lines."""
@@ -161,7 +108,7 @@ class CsvTable:
         cuts = list(dict.fromkeys([*cuts, place]))
         return list(itertools.pairwise(cuts))
 
-    def read(self, piece: tuple[int, int], texts: Mapping[str, bool]) -> dict[str, Any]:
+    def read(self, piece: tuple[int, int], wanted: Wanted) -> dict[Column, Any]:
         """Columns of the lines in a byte range.
 
         Raises:
@@ -174,17 +121,16 @@ class CsvTable:
             file.seek(piece[0])
             lines = file.read(piece[1] - piece[0])
         if not lines.strip():
-            return {
-                name: np.empty(0, "U1" if t else float) for name, t in texts.items()
-            }
+            return {c: np.empty(0, "U1" if c[1] else float) for c in wanted}
+        names = list(dict.fromkeys(name for name, _ in wanted))
         try:
             # Texts first: a wrong number is then named by its column and value.
             table = arrow.read_csv(
                 pa.BufferReader(lines),
                 arrow.ReadOptions(column_names=self.names),
                 convert_options=arrow.ConvertOptions(
-                    include_columns=list(texts),
-                    column_types=dict.fromkeys(texts, pa.string()),
+                    include_columns=names,
+                    column_types=dict.fromkeys(names, pa.string()),
                     strings_can_be_null=False,
                 ),
             )
@@ -195,14 +141,15 @@ class CsvTable:
                 "It may be truncated; fetch it again.",
             ) from None
         found = {}
-        for name, text in texts.items():
+        for name, text in wanted:
             where = f"{self.path} column {name}"
             values = table[name].combine_chunks()
-            found[name] = _arrow_texts(values) if text else _arrow_floats(values, where)
+            read = _arrow_texts if text else _arrow_floats
+            found[name, text] = read(values, where)
         return found
 
 
-def _arrow_texts(values: Any) -> np.ndarray:
+def _arrow_texts(values: Any, where: str) -> np.ndarray:
     return as_texts(np.asarray(values.to_pylist(), object))
 
 
@@ -217,7 +164,7 @@ def _arrow_floats(values: Any, where: str) -> np.ndarray:
     try:
         numbers = pc.cast(kept, pa.float64())
     except pa.ArrowInvalid:
-        bad = (t for t in kept.to_pylist() if t is not None and not _is_number(t))
+        bad = (t for t in kept.to_pylist() if t is not None and not is_number(t))
         raise not_numeric(where, next(bad, "?")) from None
     return numbers.to_numpy(zero_copy_only=False).astype(np.float64)
 
@@ -245,26 +192,27 @@ class ParquetTable:
             pieces += [(start + a, start + b) for a, b in _even(stop - start, rows)]
         return pieces
 
-    def read(self, piece: tuple[int, int], texts: Mapping[str, bool]) -> dict[str, Any]:
+    def read(self, piece: tuple[int, int], wanted: Wanted) -> dict[Column, Any]:
         """Columns of a row range; the row group last read is kept in memory."""
         import pyarrow.parquet as pq
 
         group = int(np.searchsorted(self._starts, piece[0], side="right")) - 1
-        key = (group, tuple(texts))
-        if self._kept[0] != key:
+        names = list(dict.fromkeys(name for name, _ in wanted))
+        if self._kept[0] != (group, names):
             with _whole(self.path), pq.ParquetFile(self.path) as file:
-                self._kept = (key, file.read_row_group(group, columns=list(texts)))
+                rows = file.read_row_group(group, columns=names)
+            self._kept = ((group, names), rows)
         start = piece[0] - int(self._starts[group])
         table = self._kept[1].slice(start, piece[1] - piece[0])
         found = {}
-        for name, text in texts.items():
+        for name, text in wanted:
             values = _arrow_column(table[name].combine_chunks())
             if text:
-                found[name] = as_texts(values)
+                found[name, text] = as_texts(values)
                 continue
             numbers = as_numbers(values, f"{self.path} column {name}")
             metadata = self._schema.field(name).metadata or {}
-            found[name] = with_unit(numbers, metadata.get(b"unit", b"").decode())
+            found[name, text] = with_unit(numbers, metadata.get(b"unit", b"").decode())
         return found
 
 
@@ -307,21 +255,21 @@ class FitsTable:
         """Row ranges."""
         return _even(self._rows, rows)
 
-    def read(self, piece: tuple[int, int], texts: Mapping[str, bool]) -> dict[str, Any]:
+    def read(self, piece: tuple[int, int], wanted: Wanted) -> dict[Column, Any]:
         """Columns of a row range, copied out of the map."""
         found = {}
         with self._open() as hdu:
             part = hdu.data[piece[0] : piece[1]]
-            for name, text in texts.items():
+            for name, text in wanted:
                 values = np.array(part[name])
                 values = values.astype(values.dtype.newbyteorder("="))
                 if text:
-                    found[name] = as_texts(values)
+                    found[name, text] = as_texts(values)
                     continue
                 numbers = as_numbers(values, f"{self.path} column {name}")
                 if self._nulls[name] is not None:
                     numbers[values == self._nulls[name]] = np.nan
-                found[name] = with_unit(numbers, self._units[name])
+                found[name, text] = with_unit(numbers, self._units[name])
         return found
 
 
@@ -344,18 +292,18 @@ class AstropyTable:
         """Row ranges."""
         return _even(len(self._table), rows)
 
-    def read(self, piece: tuple[int, int], texts: Mapping[str, bool]) -> dict[str, Any]:
+    def read(self, piece: tuple[int, int], wanted: Wanted) -> dict[Column, Any]:
         """Columns of a row range."""
         found = {}
-        for name, text in texts.items():
+        for name, text in wanted:
             column = self._table[name][piece[0] : piece[1]]
             values, mask = np.ma.getdata(column), np.ma.getmaskarray(column)
             if text:
-                found[name] = np.where(mask, "", as_texts(np.asarray(values)))
+                found[name, text] = np.where(mask, "", as_texts(np.asarray(values)))
                 continue
             numbers = as_numbers(np.asarray(values), f"{self.path} column {name}")
             unit = None if column.unit is None else column.unit.to_string()
-            found[name] = with_unit(np.where(mask, np.nan, numbers), unit)
+            found[name, text] = with_unit(np.where(mask, np.nan, numbers), unit)
         return found
 
 
