@@ -19,7 +19,8 @@ from jaxtyping import Int32
 from aion.codec import CodecBundle
 from aion.data.shards import ShardSet, TokenRecords
 from aion.data.splits import SplitRule
-from aion.data.writer import ShardWriter, Tally
+from aion.data.tally import Tally
+from aion.data.writer import ShardWriter
 from aion.errors import AionError, DataError
 from aion.observation import in_unit
 from aion.surveys.record import Records, RecordSource

@@ -148,12 +148,14 @@ def fill_uniformly(draws: Draws, caps: np.ndarray, room: np.ndarray) -> np.ndarr
         return np.zeros_like(caps)
     columns = np.arange(width, dtype=np.uint64)
     # The column in the low bits makes keys distinct, so that exactly `room` are chosen.
-    keys = draws.bits(width) >> np.uint64(24) << np.uint64(24) | columns
+    keys = draws.bits(width)
+    keys &= np.uint64(2**64 - 2**24)
+    keys |= columns
     keys[np.arange(width) >= total[:, None]] = np.iinfo(np.uint64).max
     last = np.maximum(room - 1, 0)[:, None]
     threshold = np.take_along_axis(np.sort(keys, axis=1), last, axis=1)
     chosen = (keys <= threshold) & (room > 0)[:, None]
-    before = np.pad(chosen.cumsum(axis=1), ((0, 0), (1, 0)))
+    before = np.pad(chosen.cumsum(axis=1, dtype=np.int32), ((0, 0), (1, 0)))
     ends = caps.cumsum(axis=1)
     return np.take_along_axis(before, ends, 1) - np.take_along_axis(
         before, ends - caps, 1

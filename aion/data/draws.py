@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_MAX_ROUNDS = 64
+_ROUNDS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+_LAST_SHIFT = np.uint64(31)
+_MAX_ATTEMPTS = 64
 
 
 def splitmix(values: Any) -> np.ndarray:
@@ -28,12 +31,13 @@ def splitmix(values: Any) -> np.ndarray:
     Returns:
         uint64 array of the same shape, at least one-dimensional.
     """
-    z = np.atleast_1d(np.asarray(values)).astype(np.uint64) + _GOLDEN
-    z ^= z >> np.uint64(30)
-    z *= _MIX_1
-    z ^= z >> np.uint64(27)
-    z *= _MIX_2
-    z ^= z >> np.uint64(31)
+    z = np.atleast_1d(np.asarray(values)).astype(np.uint64)  # a copy, changed in place
+    z += _GOLDEN
+    shifted = np.empty_like(z)
+    for shift, factor in _ROUNDS:
+        z ^= np.right_shift(z, shift, out=shifted)
+        z *= factor
+    z ^= np.right_shift(z, _LAST_SHIFT, out=shifted)
     return z
 
 
@@ -57,7 +61,8 @@ class Draws:
     @classmethod
     def of(cls, seed: int, examples: Any) -> "Draws":
         """Draws of the examples with these global numbers, int [b]."""
-        start = splitmix(seed % 2**64)
+        # Another function than for examples: else example 6 of seed 5 is 5 of seed 6.
+        start = splitmix(splitmix(seed % 2**64) ^ _word("seed"))
         return cls(splitmix(splitmix(examples) ^ start))
 
     def __len__(self) -> int:
@@ -75,11 +80,6 @@ class Draws:
         """Random 64-bit words, uint64 [b, columns]."""
         counter = np.arange(1, columns + 1, dtype=np.uint64) * _GOLDEN
         return splitmix(self.keys[:, None] + counter)
-
-    def bits_at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The entries [rows, columns] of `bits`, without the rest; uint64 [n]."""
-        counter = (columns.astype(np.uint64) + np.uint64(1)) * _GOLDEN
-        return splitmix(self.keys[rows] + counter)
 
     def uniform(self, columns: int) -> np.ndarray:
         """Uniform in [0, 1), float64 [b, columns]."""
@@ -108,7 +108,7 @@ class Draws:
         c = 1.0 / np.sqrt(9.0 * d)
         log_value = np.log(d)
         waiting = np.ones(d.shape, bool)
-        for number in range(_MAX_ROUNDS):
+        for number in range(_MAX_ATTEMPTS):
             draws = self.stream(f"round {number}")
             x = draws.normal(columns)
             v = np.maximum(1.0 + c * x, 1e-12) ** 3

@@ -236,7 +236,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         weights = self.weights or (1.0,) * len(self.policies)
-        if len(weights) != len(self.policies) or not sum(weights) > 0 > -min(weights):
+        if len(weights) != len(self.policies) or min(weights, default=0) <= 0:
             raise ConfigError(
                 f"weights {self.weights} of {len(self.policies)} policies",
                 "Give one positive weight per policy.",

@@ -20,9 +20,9 @@ from aion.errors import DataError
 from aion.tokens import Example, TokenBatch
 from aion.tokenspace import TokenSpace
 
-# A sort key is modality, random number, slot; together 64 bits.
+# A sort key is a group of tokens, a random number and a slot; together 64 bits.
 _SLOT_BITS = np.uint64(20)
-_RANDOM_BITS = np.uint64(28)
+_RANDOM_BITS = np.uint64(24)
 
 
 def draw_plan(policy: MaskPolicy, draws: Draws, offer: Offer, budget: Budget) -> Plan:
@@ -86,11 +86,14 @@ def mask_codes(
         modality; padding has modality -1, code 0, position 0.
     """
     present = available(codes, space)
-    ends = present.cumsum(axis=1, dtype=np.int32)[:, space.slot_offsets[1:] - 1]
-    counts = np.diff(ends, axis=1, prepend=0).astype(np.int64)
+    starts = space.slot_offsets[:-1]
+    counts = np.add.reduceat(present, starts, axis=1, dtype=np.int64)
     plan = draw_plan(policy, draws, Offer(counts, space), budget)
+    used = plan.inputs + plan.targets > 0
+    present &= np.repeat(used, space.num_tokens, axis=1)
     slots = _random_order(present, space, draws.stream("order"))
-    first = ends - counts
+    counts = np.where(used, counts, 0)
+    first = counts.cumsum(axis=1) - counts
     return Example(
         _collect(codes, space, slots, first, plan.inputs, budget.inputs),
         _collect(
@@ -100,24 +103,33 @@ def mask_codes(
 
 
 def _random_order(present: np.ndarray, space: TokenSpace, draws: Draws) -> np.ndarray:
-    """Slots of the present tokens, int64 [b, most], sorted by modality.
+    """Slots of the present tokens, uint64 [b, most], sorted by modality.
 
     Inside a modality the order is random, in a coarse-to-fine one that of the slots.
     Columns beyond a record's number of tokens are meaningless.
     """
-    rows, slots = np.divmod(np.flatnonzero(present), present.shape[1])
-    number = np.bincount(rows, minlength=len(present))
-    starts = np.cumsum(number) - number
-    ordered = np.array([s.coarse_to_fine for s in space])[space.slot_modality]
-    keep = np.where(ordered, 0, 2 ** int(_RANDOM_BITS) - 1).astype(np.uint64)
-    high = space.slot_modality.astype(np.uint64) << _RANDOM_BITS
-    low = np.arange(space.num_slots, dtype=np.uint64)
-    key = draws.bits_at(rows, slots) & keep[slots]
-    key = (key | high[slots]) << _SLOT_BITS | low[slots]
-    keys = np.full((len(present), number.max(initial=0)), np.iinfo(np.uint64).max)
-    keys[rows, np.arange(len(rows)) - starts[rows]] = key
+    number = present.sum(axis=1)
+    real = np.arange(number.max(initial=0)) < number[:, None]
+    keys = np.full(real.shape, np.iinfo(np.uint64).max)
+    keys[real] = np.broadcast_to(_key_table(space), present.shape)[present]
+    random = draws.bits(real.shape[1])
+    random >>= np.uint64(64) - _RANDOM_BITS
+    random <<= _SLOT_BITS
+    keys |= random
     keys.sort(axis=1)
-    return (keys & np.uint64(2 ** int(_SLOT_BITS) - 1)).astype(np.int64)
+    keys &= np.uint64(2 ** int(_SLOT_BITS) - 1)
+    return keys
+
+
+def _key_table(space: TokenSpace) -> np.ndarray:
+    """Group and slot of each slot's sort key, uint64 [slots].
+
+    The tokens of a modality are one group, those of a coarse-to-fine one a group each.
+    """
+    ordered = np.array([s.coarse_to_fine for s in space])[space.slot_modality]
+    group = (ordered | (space.slot_position == 0)).cumsum().astype(np.uint64)
+    slot = np.arange(space.num_slots, dtype=np.uint64)
+    return group << (_RANDOM_BITS + _SLOT_BITS) | slot
 
 
 def _collect(
@@ -136,7 +148,7 @@ def _collect(
     column = index + (first.ravel() - (ends - number.ravel()))[cell]
     totals = number.sum(axis=1)
     place = index - (totals.cumsum() - totals)[rows]
-    slot = slots[rows, column]
+    slot = slots[rows, column].astype(np.int64)
     shape = (len(codes), width)
     batch = TokenBatch(
         np.zeros(shape, np.int32),

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from aion.data.shards import (
     to_record,
 )
 from aion.data.splits import SPLITS, SplitRule
+from aion.data.tally import Tally, split_entry
 from aion.errors import ArtefactError, DataError, WorkdirError
 from aion.tokenspace import TokenSpace
 
@@ -65,64 +65,6 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@dataclass
-class Tally:
-    """What was written of one partition, or of all.
-
-    Attributes:
-        records: number by split.
-        tokens: how many records have a number of tokens, by split and number.
-        modalities: counts by modality and kind of count, such as `absent`.
-    """
-
-    records: Counter = field(default_factory=Counter)
-    tokens: dict[str, Counter] = field(default_factory=dict)
-    modalities: dict[str, Counter] = field(default_factory=dict)
-
-    def add_codes(self, split: str, codes: np.ndarray, space: TokenSpace) -> None:
-        """Counts records and tokens of codes [b, slots] that go to a split."""
-        present = codes >= 0
-        self.records[split] += len(codes)
-        numbers, times = np.unique(present.sum(axis=1), return_counts=True)
-        tokens = self.tokens.setdefault(split, Counter())
-        tokens.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
-        for row, name in enumerate(space.names):
-            start, stop = space.slot_offsets[row : row + 2]
-            absent = int((~present[:, start:stop].any(axis=1)).sum())
-            counts = {"absent": absent, "present": len(codes) - absent}
-            self.add_counts(name, counts)
-
-    def add_counts(self, modality: str, counts: Mapping[str, int]) -> None:
-        """Adds counts of a modality, such as `clipped`."""
-        self.modalities.setdefault(modality, Counter()).update(counts)
-
-    def merge(self, other: "Tally") -> None:
-        """Adds another tally to this one."""
-        self.records.update(other.records)
-        for split, tokens in other.tokens.items():
-            self.tokens.setdefault(split, Counter()).update(tokens)
-        for modality, counts in other.modalities.items():
-            self.add_counts(modality, counts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            "records": dict(self.records),
-            "tokens": {s: dict(numbers) for s, numbers in self.tokens.items()},
-            "modalities": {m: dict(c) for m, c in self.modalities.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Tally":
-        """The inverse of `to_dict`."""
-        tokens = {
-            split: Counter({int(n): times for n, times in numbers.items()})
-            for split, numbers in content["tokens"].items()
-        }
-        modalities = {m: Counter(c) for m, c in content["modalities"].items()}
-        return cls(Counter(content["records"]), tokens, modalities)
 
 
 @dataclass(frozen=True)
@@ -247,10 +189,13 @@ class ShardWriter:
                 )
             rows = np.flatnonzero(splits == split)
             tally.add_codes(split, batch.codes[rows], self.space)
-            codes = batch.codes.astype(dtype)
-            for row in rows:
-                record = to_record(codes[row], batch.object_id[row], batch.cell[row])
-                writers[split].write(record)
+            for codes, name, cell in zip(
+                batch.codes[rows].astype(dtype),
+                batch.object_id[rows].tolist(),
+                batch.cell[rows].tolist(),
+                strict=True,
+            ):
+                writers[split].write(to_record(codes, name, cell))
 
     def missing(self) -> list[str]:
         """Partitions that are not written yet; none once the shard set is finished."""
@@ -297,7 +242,7 @@ class ShardWriter:
         self._write_tfds(files)
         content = self.plan() | {
             "dtype": code_dtype(self.space).str,
-            "splits": {s: _split_entry(files[s], tally.tokens.get(s)) for s in SPLITS},
+            "splits": {s: split_entry(files[s], tally.tokens.get(s)) for s in SPLITS},
             "modalities": {m: dict(c) for m, c in tally.modalities.items()},
             "provenance": dict(provenance),
         }
@@ -370,18 +315,6 @@ def _tfds_metadata(
 
 def _short(partition: str) -> str:
     return hashlib.sha256(partition.encode()).hexdigest()[:16]
-
-
-def _split_entry(
-    files: Sequence[Mapping[str, Any]], tokens: Counter | None
-) -> dict[str, Any]:
-    numbers = {str(n): times for n, times in sorted((tokens or Counter()).items())}
-    return {
-        "records": sum(f["records"] for f in files),
-        "max_tokens": max((int(n) for n in numbers), default=0),
-        "tokens_per_record": numbers,
-        "files": list(files),
-    }
 
 
 def _difference(ours: Any, theirs: Any, where: str) -> str:
