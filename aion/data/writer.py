@@ -109,7 +109,11 @@ class ShardWriter:
             ArtefactError: another format version.
         """
         if not (self.folder / PLAN).is_file():
-            if self.folder.exists() and any(self.folder.iterdir()):
+            # What a run may have left that was killed, or has come, before its plan.
+            begun = (_PARTS, f".{PLAN}.")
+            if self.folder.exists() and any(
+                not p.name.startswith(begun) for p in self.folder.iterdir()
+            ):
                 raise WorkdirError(
                     f"{self.folder} is not empty and holds no token shards",
                     "Choose a new folder.",

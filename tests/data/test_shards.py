@@ -207,6 +207,8 @@ def test_finishing_can_be_cut_off_anywhere(toy_space, tmp_path, monkeypatch):
 
 def test_the_folder_of_another_run(toy_space, make, tmp_path):
     plain = ShardWriter(tmp_path / "set", toy_space, SplitRule(), ("one",), {"a": "1f"})
+    (tmp_path / "set" / "parts").mkdir(parents=True)  # killed before the plan
+    (tmp_path / "set" / ".plan.json.x1").touch()
     plain.prepare()
     plain.prepare()
     others = {
