@@ -156,7 +156,7 @@ def test_table_source_derives_and_passes_on():
 
 
 def test_a_difference_is_absent_if_one_side_is():
-    u_mag = np.ma.array([20.0, 21.0, np.nan, 23.0], mask=[0, 1, 0, 0])
+    u_mag = np.ma.masked_equal([20.0, 21.0, np.nan, 23.0], 21.0)
     g_mag = np.array([np.nan, 18.0, 18.0, 18.0])
     four = records(4, mag_u=Scalar(u_mag), mag_g=Scalar(g_mag))
     (batch,) = read(four)
@@ -193,6 +193,7 @@ def test_noise_is_gaussian_independent_and_of_the_size_asked():
     }
     for copy in (1, 2):
         assert stats.kstest(noise[copy, "mag_u"] / 0.02, "norm").pvalue > 1e-3
+        assert np.std(noise[copy, "mag_u"]) == pytest.approx(0.02, rel=0.012)
         difference = noise[copy, "mag_u"] - noise[copy, "mag_g"]
         np.testing.assert_allclose(noise[copy, "color_ug"], difference, atol=1e-11)
         assert np.std(noise[copy, "color_ug"]) == pytest.approx(0.02 * 2**0.5, rel=0.03)

@@ -406,7 +406,7 @@ def test_real_fits_tables(real_data):
     columns = {"flux_g": "FLUX_G"}
     source = CatalogSource(path, columns, (), ("RA", "DEC"), "RA", "DEC")
     (records,) = read_all(source)
-    expected = fits.getdata(path)["FLUX_G"]
+    expected = fits.getdata(path)["FLUX_G"]  # pyright: ignore
     np.testing.assert_array_equal(
         plain(records.observations["flux_g"].values), expected
     )
