@@ -77,7 +77,7 @@ def test_spectrum_units_reach_ivar_and_wavelength():
     np.testing.assert_allclose(in_unit(micro, MODALITIES["desi_spectrum"]).ivar, 0.04)
 
 
-@given(scale=st.sampled_from(["mgy", "nmgy"]), value=st.floats(-1e3, 1e3))
+@given(scale=st.sampled_from(["mgy", "nmgy"]), value=st.floats(1e-3, 1e3))
 def test_ivar_scales_inversely_squared(scale, value):
     with u.add_enabled_units([u.nmgy, u.mgy]):
         unit = u.Unit(scale)
