@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""How good a model's answers are: predictions, scores with errors, baselines, plots."""
