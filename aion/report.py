@@ -15,39 +15,65 @@ from aion.errors import ArtefactError
 from aion.modality import MODALITIES, Modality
 
 Row = Mapping[str, Any]
+FILE_WIDTH = 120
+"""Columns of tables that go to a file or a pipe."""
 
 
 def with_error(value: float, error: float) -> str:
-    """A value with as many digits as its error allows, such as "0.0166 ± 0.0004"."""
+    """A value with two digits of its error, such as "0.0166 ± 0.0004"."""
     if not math.isfinite(value):
         return "-"
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error) or error <= 1e-9 * abs(value):
         return f"{value:.4g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    if digits <= 4 and error * 10**digits >= 30:
-        digits = max(0, digits - 1)
+    # 0.0972 has its first digit at the second place, 0.0996 rounds to 0.10.
+    first = math.floor(math.log10(float(f"{error:.1e}")))
+    digits = max(0, 1 - first)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
+_SIGNS = (" / ", " - ")
+
+
 def _grids(rows: Sequence[Row]) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Per question the methods and the lines metric, cell, cell, ..."""
+    """Per question the methods and the lines metric, cell, cell, ...
+
+    Ratios and differences of two methods are lines of their own, in the first column.
+    """
     found = {}
     for question in dict.fromkeys(r["question"] for r in rows):
         own = [r for r in rows if r["question"] == question]
-        methods = list(dict.fromkeys(r["method"] for r in own))
-        cells = {(r["metric"], r["method"]): r for r in own}
+        methods = [r["method"] for r in own if not _is_comparison(r)]
+        methods = list(dict.fromkeys(methods))
+        cells = {(_line(r), _column(r, methods)): r for r in own}
         lines = []
-        for metric in dict.fromkeys(r["metric"] for r in own):
-            line = [metric]
-            for method in methods:
-                cell = cells.get((metric, method))
-                line.append(
-                    "" if cell is None else with_error(cell["value"], cell["error"])
-                )
-            lines.append(line)
+        for name in dict.fromkeys(_line(r) for r in own):
+            values = [cells.get((name, method)) for method in methods]
+            texts = ["" if c is None else with_error(*_pair(c)) for c in values]
+            lines.append([name, *texts])
         count = max(r["count"] for r in own)
         found[f"{question} ({count:,} objects)"] = (methods, lines)
     return found
+
+
+def _is_comparison(row: Row) -> bool:
+    return any(sign in row["method"] for sign in _SIGNS)
+
+
+def _line(row: Row) -> str:
+    metric = row["metric"]
+    return f"{metric}, {row['method']}" if _is_comparison(row) else metric
+
+
+def _column(row: Row, methods: Sequence[str]) -> str:
+    return methods[0] if _is_comparison(row) else row["method"]
+
+
+def _pair(row: Row) -> tuple[float, float]:
+    value, error = row["value"], row["error"]
+    return (
+        math.nan if value is None else value,
+        math.nan if error is None else error,
+    )
 
 
 def markdown(rows: Sequence[Row], title: str, notes: Sequence[str] = ()) -> str:
@@ -75,7 +101,7 @@ def score_tables(rows: Sequence[Row]) -> list[RenderableType]:
         table = Table(title=question, title_justify="left", title_style="bold")
         table.add_column("metric")
         for method in methods:
-            table.add_column(method, justify="right", no_wrap=True)
+            table.add_column(method, justify="right")
         for line in lines:
             table.add_row(*line)
         tables.append(table)
@@ -247,5 +273,7 @@ def _describe_shards(path: Path) -> list[RenderableType]:
 def show(*renderables: RenderableType) -> None:
     """Prints tables and lines to the console."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=FILE_WIDTH)
     for renderable in renderables:
         console.print(renderable)

@@ -226,10 +226,10 @@ def _draw_posterior(axis: Any, examples: Examples, number: int, bins: int) -> No
 def _shown(
     edges: np.ndarray, p: np.ndarray, truth: float, bins: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stretch that holds 99.8 % and the truth, in even bins, and its density."""
+    """The stretch that holds 99 % and the truth, in even bins, and its density."""
     total = np.concatenate([[0.0], np.cumsum(p, dtype=np.float64)])
     total /= total[-1]
-    inner = np.searchsorted(total, [0.001, 0.999])
+    inner = np.searchsorted(total, [0.005, 0.995])
     low, high = edges[max(inner[0] - 1, 0)], edges[min(inner[1], len(edges) - 1)]
     if np.isfinite(truth):
         low, high = min(low, truth), max(high, truth)
