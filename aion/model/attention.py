@@ -17,7 +17,9 @@ def attend(
     mask: Bool[Array, "b 1 #n s"],
 ) -> Float[Array, "b n h k"]:
     """Scaled dot-product attention; a row that may see no key gets zero."""
-    seen = jax.nn.dot_product_attention(q, k, v, mask=mask)
+    # It computes the softmax of bfloat16 scores in float32, which is meant.
+    with jax.numpy_dtype_promotion("standard"):
+        seen = jax.nn.dot_product_attention(q, k, v, mask=mask)
     some = jnp.any(mask, axis=-1)[:, 0, :, None, None]
     return jnp.where(some, seen, jnp.zeros((), seen.dtype))
 

@@ -56,7 +56,9 @@ class Heads(nnx.Module):
             )
         return rows.astype(self.config.compute_dtype)
 
-    def logits(self, hidden: Float[Array, "*b t d"], name: str) -> Float[Array, "*b t v"]:
+    def logits(
+        self, hidden: Float[Array, "*b t d"], name: str
+    ) -> Float[Array, "*b t v"]:
         """Logits float32 of a modality's vocabulary; -inf where a slot has no code.
 
         `hidden` holds all t slots of the modality in order.
@@ -90,6 +92,7 @@ def token_nll(
 
     A plain function of arrays, so that it can run inside `jax.shard_map`.
     """
+    targets = jax.tree.map(jnp.asarray, targets)
     modality = jnp.maximum(targets.modality, 0).reshape(-1)
     position = targets.position.reshape(-1)
     slot = jnp.asarray(space.slot_offsets[:-1])[modality] + position

@@ -32,7 +32,7 @@ def xavier(key: Array, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Arr
     return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
-def linear(x: Float[Array, "*b d"], kernel: Float[Array, "d *o"]) -> Array:
+def linear(x: Float[Array, " *b d"], kernel: Float[Array, " d *o"]) -> Array:
     """x times a kernel in x's dtype: the last axis becomes the kernel's other axes.
 
     Leading axes are flattened first: contracting over two axes in the kernel's gradient

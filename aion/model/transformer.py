@@ -137,6 +137,7 @@ class Transformer(nnx.Module):
         Returns r = n + 1 rows with the register token first, r = n without it. A key
         turns dropout on.
         """
+        inputs = jax.tree.map(jnp.asarray, inputs)
         valid = inputs.valid
         place = self.embedding.slot_vectors(inputs.modality, inputs.position)
         x = self.embedding.code_vectors(inputs) + place
@@ -163,6 +164,7 @@ class Transformer(nnx.Module):
         key: Array | None = None,
     ) -> Float[Array, "b m d"]:
         """Hidden vectors of asked places; the codes of `asked` are not read."""
+        asked = jax.tree.map(jnp.asarray, asked)
         place = self.embedding.slot_vectors(asked.modality, asked.position)
         y = place + self.embedding.mask_token[...].astype(place.dtype)
         together = asked.valid[:, None, :] & asked.valid[:, :, None]

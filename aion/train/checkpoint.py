@@ -86,9 +86,7 @@ class Checkpoints:
             ),
         )
         params, buffers = nnx.split_state(got["model"], nnx.Param, ...)
-        count = jax.device_put(
-            jax.numpy.int32(got["progress"]["step"]), where.step
-        )
+        count = jax.device_put(jax.numpy.int32(got["progress"]["step"]), where.step)
         restored = TrainState(params, buffers, got["optimizer"], count)
         return restored, int(got["progress"]["next_batch"])
 

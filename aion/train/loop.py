@@ -21,8 +21,13 @@ from aion.train.checkpoint import Checkpoints
 from aion.train.metrics import Recorder
 from aion.train.optimizer import OptimizerConfig, make_optimizer, schedule
 from aion.train.sharding import MeshConfig, make_mesh, to_devices
-from aion.train.step import TrainState, abstract_state, init_state, make_evaluation
-from aion.train.step import make_step
+from aion.train.step import (
+    TrainState,
+    abstract_state,
+    init_state,
+    make_evaluation,
+    make_step,
+)
 from aion.train.task import Task
 
 Batches = Callable[[int], Iterator[Any]]

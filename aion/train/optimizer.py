@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from flax import nnx
 
 from aion.errors import ConfigError
 
@@ -58,7 +57,7 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
-def decayed(params: nnx.State) -> Any:
+def decayed(params: Any) -> Any:
     """True for parameters that weight decay applies to, as a tree like `params`."""
 
     def of(path: tuple, _: Any) -> bool:
@@ -85,4 +84,11 @@ def make_optimizer(
     )
     clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
     never = np.iinfo(np.int32).max
-    return optax.apply_if_finite(optax.chain(clip, adamw), never)
+    guarded = optax.apply_if_finite(optax.chain(clip, adamw), never)
+
+    def update(*arguments: Any, **named: Any) -> Any:
+        # Optax counts in integers where it computes in floats, which is meant.
+        with jax.numpy_dtype_promotion("standard"):
+            return guarded.update(*arguments, **named)
+
+    return optax.GradientTransformationExtraArgs(guarded.init, update)

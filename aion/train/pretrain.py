@@ -92,17 +92,19 @@ def streams(
     """The training stream of a configuration, and the validation stream if any."""
     space = shards[0].space
     requests = requests_of(config)
-    policy = make_policy(to_dataclass(MaskConfig, config["mask"], "mask"), space, requests)
+    policy = make_policy(
+        to_dataclass(MaskConfig, config["mask"], "mask"), space, requests
+    )
     budgets = [to_dataclass(Budget, b, "budgets") for b in config["budgets"]]
     processes = (jax.process_index(), jax.process_count())
     seed = int(config["train"]["seed"])
 
     def stream(split: str, sets: Sequence[ShardSet], share: Sequence[float], seed: int):
-        return TrainingStream(
-            sets, share, policy, budgets, seed, split, *processes
-        )
+        return TrainingStream(sets, share, policy, budgets, seed, split, *processes)
 
-    held = [(s, w) for s, w in zip(shards, weights, strict=True) if s.count("validation")]
+    held = [
+        (s, w) for s, w in zip(shards, weights, strict=True) if s.count("validation")
+    ]
     validation = None
     if held:
         sets, share = zip(*held, strict=True)

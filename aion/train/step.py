@@ -59,9 +59,7 @@ def abstract_state(
         placed,
         transform_non_params=lambda _: everywhere,
     )
-    state = TrainState(
-        params, buffers, moments, jax.ShapeDtypeStruct((), jnp.int32)
-    )
+    state = TrainState(params, buffers, moments, jax.ShapeDtypeStruct((), jnp.int32))
     where = TrainState(placed, shardings(buffers, mesh), like, everywhere)
     return graph, state, where
 
@@ -121,7 +119,7 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": value,
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
             "skipped": moments.total_notfinite,
             "skipped_in_a_row": moments.notfinite_count,
             "sums": sums,

@@ -2,7 +2,7 @@
 """What is trained: a task gives a module, a loss, and what to report of it."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
@@ -16,6 +16,7 @@ from aion.tokenspace import TokenSpace
 from aion.train.loss import masked_nll, target_weights
 
 
+@runtime_checkable
 class Task(Protocol):
     """A training problem; the loop knows nothing else of it.
 
@@ -81,7 +82,9 @@ class MaskedTokens:
         """Weighted sum of the targets' negative log-likelihood, and sums by modality."""
         example, weights = part
         nll = masked_nll(module, example.inputs, example.targets, key, mesh)
-        row = jnp.where(example.targets.valid, example.targets.modality, len(self.space))
+        row = jnp.where(
+            example.targets.valid, example.targets.modality, len(self.space)
+        )
         both = jnp.stack([nll, jnp.ones_like(nll)], axis=-1)
         sums = jnp.zeros((len(self.space) + 1, 2), jnp.float32).at[row].add(both)
         return jnp.sum(nll * weights), {"nll": sums[:-1]}
