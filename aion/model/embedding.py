@@ -3,8 +3,8 @@
 
 A code's vector is `table[code] + F[code] W`: F holds what the code means (Fourier
 features of the bin centre, digits of a quantizer, one-hot for categories), so that
-neighbouring bins are similar before anything was learned. A slot's vector is one learned
-vector per modality, shared by encoder and decoder, plus its position.
+neighbouring bins are similar before anything was learned. A slot's vector is one
+learned vector per modality, shared by encoder and decoder, plus its position.
 """
 
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ def sincos_table(grid: tuple[int, ...], width: int) -> np.ndarray:
     """AION-1's fixed position table over a token grid, float32 [tokens, width].
 
     Row n of a grid (rows, columns) has a = n // rows and b = n % rows, and channels
-    sin(a w), cos(a w), sin(b w), cos(b w) with w_j = 10000^(-j / (width / 4)). A grid of
-    one axis is a grid with one column.
+    sin(a w), cos(a w), sin(b w), cos(b w) with w_j = 10000^(-j / (width / 4)). A grid
+    of one axis is a grid with one column.
     """
     rows = grid[0]
     quarter = width // 4

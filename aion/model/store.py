@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """How a model lies on disk, and how it is read back without knowing how it was trained.
 
-A run's folder holds `checkpoints/<step>/` written by Orbax. The item `meta` of a step is
-JSON: format version, model configuration, token space, widths of the feature arrays. The
-item `model` holds parameters and buffers. Optimizer and data position lie beside them
-and are only read to go on training.
+A run's folder holds `checkpoints/<step>/` written by Orbax. The item `meta` of a step
+is JSON: format version, model configuration, token space, widths of the feature arrays.
+The item `model` holds parameters and buffers. Optimizer and data position lie beside
+them and are only read to go on training.
 """
 
 from collections.abc import Mapping

@@ -3,8 +3,8 @@
 
 A step's folder has four items: `model` (parameters and buffers), `optimizer`,
 `progress` (JSON: step and data position) and `meta` (JSON, see `aion.model.store`). A
-killed save leaves a temporary folder that is never taken for a checkpoint and is removed
-by the next run.
+killed save leaves a temporary folder that is never taken for a checkpoint and is
+removed by the next run.
 """
 
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ class Checkpoints:
         return restored, int(got["progress"]["next_batch"])
 
     def stop_requested(self, step: int) -> bool:
-        """True when the scheduler asked a multi-host run to stop, on all hosts alike."""
+        """True when the scheduler asked to stop, on all hosts of a run alike."""
         return jax.process_count() > 1 and self._manager.reached_preemption(step)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The loop: batches in, checkpoints and numbers out, the same for every task.
 
-The batch of a step is a pure function of the seed and the step, and so is the key of its
-randomness. A run that was stopped therefore goes on exactly.
+The batch of a step is a pure function of the seed and the step, and so is the key of
+its randomness. A run that was stopped therefore goes on exactly.
 """
 
 import signal

@@ -2,10 +2,10 @@
 """The loss of masked tokens: cross-entropy, weighted by modality over the global batch.
 
 A modality with c targets in the global batch has weight c^a / sum c^a, and its loss is
-the mean over its targets. Exponent a = 1/2 is ours (scalars are 2 % of target tokens and
-would starve at a = 1), a = 1 is the mean over tokens, a = 0 the mean over modalities
-present. The counts are those of all devices and all accumulation steps, so the loss does
-not depend on how a batch is cut.
+the mean over its targets. Exponent a = 1/2 is ours (scalars are 2 % of target tokens
+and would starve at a = 1), a = 1 is the mean over tokens, a = 0 the mean over
+modalities present. The counts are those of all devices and all accumulation steps, so
+the loss does not depend on how a batch is cut.
 """
 
 from functools import partial

@@ -79,7 +79,7 @@ class MaskedTokens:
         key: Array | None,
         mesh: Mesh | None,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, "r 2"]]]:
-        """Weighted sum of the targets' negative log-likelihood, and sums by modality."""
+        """Weighted negative log-likelihood of the targets, and sums by modality."""
         example, weights = part
         nll = masked_nll(module, example.inputs, example.targets, key, mesh)
         row = jnp.where(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A token space with every kind of row: wide, narrow, padded, coarse to fine, a grid."""
+"""A token space with every kind of row: wide, padded, coarse to fine, a grid."""
 
 import numpy as np
 import pytest

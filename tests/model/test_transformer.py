@@ -188,7 +188,7 @@ def test_published_sizes():
 
 
 def test_unknown_sizes_and_overrides_are_named():
-    with pytest.raises(ConfigError, match="unknown model size 'hueg'.*nano"):
+    with pytest.raises(ConfigError, match=r"unknown model size 'hueg'.*nano"):
         model_config("hueg")
     with pytest.raises(ConfigError, match="widht"):
         model_config("nano", widht=3)

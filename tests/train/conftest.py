@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small masked-token problem with something to learn, as a pure function of the step."""
+"""A small masked-token problem with something to learn."""
 
 import types
 
@@ -30,7 +30,7 @@ ROWS = 16
 
 
 def batch(step: int) -> Example:
-    """Given one and two, asked their sum; sometimes given the sum and one, asked two."""
+    """Given one and two, asked their sum; or given one and the sum, asked two."""
     rng = np.random.default_rng([7, step])
     one, two = rng.integers(0, 8, (2, ROWS))
     codes = np.stack([one, two, one + two], axis=1).astype(np.int32)

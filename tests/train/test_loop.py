@@ -119,7 +119,7 @@ def test_resume_onto_other_devices(go, tmp_path):
 
 def test_steps_that_are_not_finite_are_skipped_counted_and_end_a_run(go, tmp_path):
     explode = OptimizerConfig(learning_rate=1e30, warmup=0.0, clip=0.0)
-    with pytest.raises(AionError, match="not finite.*learning_rate"):
+    with pytest.raises(AionError, match=r"not finite.*learning_rate"):
         go(tmp_path / "run", steps=40, patience=5, optimizer=explode)
     rows = [
         json.loads(line)
