@@ -165,7 +165,7 @@ def test_quickstart_pools_folds_and_goes_on(home, run, capsys):
     assert {"redshift-truth.png", "redshift-pit.png", "class-confusion.png"} <= names
     assert (run / "draws.parquet").exists() and (run / "draws.png").exists()
     assert cli.main(["quickstart", *flags(home, run), "--folds", "2"]) == 0
-    assert "fold 1 of 2 is done" in capsys.readouterr().out
+    assert "fold-1 is trained and has answered" in capsys.readouterr().out
 
 
 def test_baselines_learn_from_other_cells_than_they_are_asked_about(run):

@@ -8,7 +8,7 @@ from typing import Any
 
 from aion.config import to_plain
 from aion.errors import AionError
-from aion.eval.baselines import run_baselines
+from aion.eval.baselines import DEFAULT, run_baselines
 from aion.eval.calibration import coverage_table
 from aion.eval.evaluator import Examples, evaluators
 from aion.eval.held import Rows, gather
@@ -61,40 +61,66 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Scores a trained run on its test cells, or on another file of the same columns.
 
-    Writes predictions (Parquet), posteriors of a few objects (npz), scores (Markdown,
-    JSON, Parquet) and plots (PNG).
+    Writes what `predict` writes, scores (Markdown, JSON, Parquet) and plots (PNG).
 
     Args:
         job: the run, with the catalogue to score on.
-        rows: which objects; "all" only for a file that was not trained on.
-        train_catalog: what baselines learn from; by default the run's own catalogue
-            when it is unchanged, else the catalogue scored on.
-        baselines: methods to compare with; all by default.
-        out: folder of the results; `evaluation` in the run's by default.
+        rows, train_catalog, baselines, out: see `predict`.
 
     Returns:
         the rows of the table of scores.
     """
+    folder = predict(
+        job, rows=rows, train_catalog=train_catalog, baselines=baselines, out=out
+    )
+    done = json.loads((folder / DONE).read_text())
+    title = f"Scores of {job.workdir.name}"
+    return summarise(folder, [folder], questions_of(job.config), title, done)
+
+
+def predict(
+    job: Job,
+    *,
+    rows: Rows = "test",
+    train_catalog: Path | None = None,
+    baselines: Sequence[Any] | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Asks a trained run and the baselines every question of its configuration.
+
+    Writes, per question, predictions (Parquet) and posteriors of a few objects (npz).
+
+    Args:
+        job: the run, with the catalogue to ask about.
+        rows: which objects; "all" only for a file that was not trained on.
+        train_catalog: what baselines learn from; by default the run's own catalogue
+            when it is unchanged, else the catalogue asked about.
+        baselines: methods to compare with; all by default.
+        out: folder of the results; `evaluation` in the run's by default.
+
+    Returns:
+        the folder of the results.
+    """
     folder = out or job.workdir / EVALUATION
-    questions = questions_of(job.config)
     model = load(job.workdir)
     held = gather(job.source(), job.rule, rows)
     learn = train_catalog or recorded_catalog(job.workdir) or job.catalog
     lesson = gather(job.source(learn), job.rule, "train") if baselines != () else None
-    extra = {} if baselines is None else {"baselines": baselines}
+    chosen = DEFAULT if baselines is None else baselines
     folder.mkdir(parents=True, exist_ok=True)
-    for evaluator in evaluators(questions):
+    (folder / DONE).unlink(missing_ok=True)
+    for evaluator in evaluators(questions_of(job.config)):
         question = evaluator.question
         job.say(f"asking for {question.asked}: {question.name}")
         result = evaluator.run(model, held)
         parts = [result.predictions]
         if lesson is not None:
-            parts += run_baselines(question, model.space, lesson, held, **extra)
+            parts += run_baselines(question, model.space, lesson, held, chosen)
         pool(parts).save(folder / f"{question.slug}.parquet")
         result.examples.save(folder / f"{question.slug}.npz")
     done = _receipt(job, int(model.metadata["step"]), rows)
     write_whole(folder / DONE, json.dumps(done, indent=1) + "\n")
-    return summarise(folder, [folder], questions, f"Scores of {job.workdir.name}", done)
+    return folder
 
 
 def _receipt(job: Job, step: int, rows: Rows) -> dict[str, Any]:
@@ -168,8 +194,19 @@ def is_done(job: Job) -> bool:
 
 def run_once(job: Job, *, quiet: bool = False) -> list[dict[str, Any]]:
     """Codecs, shards, training and scores of one run; goes on with what is missing."""
+    _finish(job, quiet=quiet)
+    folder, title = job.workdir / EVALUATION, f"Scores of {job.workdir.name}"
+    done = json.loads((folder / DONE).read_text())
+    return summarise(folder, [folder], questions_of(job.config), title, done)
+
+
+def _finish(job: Job, *, quiet: bool) -> None:
+    begin(job)
+    if is_done(job):
+        job.say(f"{job.workdir} is trained and has answered")
+        return
     train(job, quiet=quiet)
-    return evaluate(job)
+    predict(job)
 
 
 def run_folds(job: Job, folds: int, *, quiet: bool = False) -> list[dict[str, Any]]:
@@ -184,11 +221,8 @@ def run_folds(job: Job, folds: int, *, quiet: bool = False) -> list[dict[str, An
         fold_of(job, folds, fold, job.workdir / f"fold-{fold}") for fold in range(folds)
     ]
     for fold, one in enumerate(jobs):
-        if is_done(one):
-            job.say(f"fold {fold} of {folds} is done")
-            continue
         job.say(f"fold {fold} of {folds}")
-        run_once(one, quiet=quiet)
+        _finish(one, quiet=quiet)
     parts = [one.workdir / EVALUATION for one in jobs]
     title = f"Scores of {job.workdir.name}, {folds} folds pooled"
     questions = questions_of(job.config)

@@ -67,51 +67,45 @@ def categorical(
     return jax.vmap(over_places)(total, wanted).astype(jnp.int32)
 
 
+@partial(jax.jit, static_argnames="count")
+def _uniforms(
+    key: Array, objects: Int[Array, " b"], samples: Int[Array, "b s"], count: int
+) -> Float[Array, "b s count"]:
+    """Uniform numbers in [0, 1), a pure function of key, object and sample."""
+
+    def one(number: Array, sample: Array) -> Array:
+        own = jax.random.fold_in(jax.random.fold_in(key, number), sample)
+        return jax.random.uniform(own, (count,), jnp.float32)
+
+    flat = jax.vmap(one)(jnp.repeat(objects, samples.shape[1]), samples.reshape(-1))
+    return flat.reshape(*samples.shape, count)
+
+
 def _propose(
-    key: Array,
-    logits: Sequence[Array],
-    chosen: Sequence[LogitTransform],
-    objects: Int[Array, " b"],
-    samples: Int[Array, "b s"],
+    logits: Sequence[Array], chosen: Sequence[LogitTransform], uniform: Array
 ) -> tuple[Int[Array, "b s m"], Float[Array, "b s m"]]:
     """Codes for all places of several modalities, and their log probabilities."""
-    each = jax.vmap(
-        lambda o, js: jax.vmap(
-            lambda j: jax.random.fold_in(jax.random.fold_in(key, o), j)
-        )(js)
-    )(objects, samples)
-    codes, confidences, count = [], [], sum(x.shape[1] for x in logits)
-    draw = partial(jax.random.uniform, shape=(count,), dtype=jnp.float32)
-    uniform, start = jax.vmap(jax.vmap(draw))(each), 0
+    codes, confidences, start = [], [], 0
     for array in logits:
         stop = start + array.shape[1]
         array = apply_all(array, chosen)
         code = categorical(array, uniform[..., start:stop])
-        own = jnp.take_along_axis(
-            jax.nn.log_softmax(array, axis=-1), jnp.moveaxis(code, 1, 2), axis=-1
-        )
+        shares = jax.nn.log_softmax(array, axis=-1)
+        own = jnp.take_along_axis(shares, jnp.moveaxis(code, 1, 2), axis=-1)
         codes.append(code)
         confidences.append(jnp.moveaxis(own, 2, 1))
         start = stop
     return jnp.concatenate(codes, -1), jnp.concatenate(confidences, -1)
 
 
-def _select(
-    step: Step, confidence: Array, pending: Array, key: Array, ids: tuple[Array, Array]
-) -> Array:
+def _select(step: Step, confidence: Array, pending: Array, noise: Array) -> Array:
     """The pending places [b, s, m] that this step draws."""
     if step.rank is None or step.count is None:
         return pending
-    rank, count = step.rank, step.count
-
-    def one(own: Array, open_: Array, o: Array, j: Array) -> Array:
-        mine = jax.random.fold_in(jax.random.fold_in(key, o), j)
-        score = jnp.where(open_, rank(own, mine), -jnp.inf)
-        order = jnp.argsort(jnp.argsort(score, descending=True, stable=True))
-        return open_ & (order < count)
-
-    inner = jax.vmap(one, in_axes=(0, 0, None, 0))
-    return jax.vmap(inner)(confidence, pending, *ids)
+    rank = jax.vmap(jax.vmap(step.rank))
+    score = jnp.where(pending, rank(confidence, noise), -jnp.inf)
+    order = jnp.argsort(jnp.argsort(score, descending=True, stable=True))
+    return pending & (order < step.count)
 
 
 @partial(jax.jit, static_argnames=("graph", "step", "chosen"))
@@ -121,8 +115,7 @@ def _draw(
     tokens: TokenBatch,
     asked: TokenBatch,
     pending: Array,
-    key: Array,
-    ids: tuple[Array, Array],
+    uniform: Array,
     step: Step,
     chosen: tuple[LogitTransform, ...],
 ) -> tuple[Array, Array, Array]:
@@ -131,9 +124,10 @@ def _draw(
     context, valid = model.context(tokens)
     hidden = model.decode(asked, context, valid)
     logits = logits_by_name(model, hidden, [name for name, _ in step.places])
-    keys = jax.random.split(key)
-    codes, confidence = _propose(keys[0], logits, chosen, *ids)
-    return codes, confidence, _select(step, confidence, pending, keys[1], ids)
+    count = asked.codes.shape[1]
+    codes, confidence = _propose(logits, chosen, uniform[..., :count])
+    taken = _select(step, confidence, pending, uniform[..., -count:])
+    return codes, confidence, taken
 
 
 @dataclass
@@ -217,17 +211,15 @@ class _Loop:
             np.where(pending[:, 0], asked.modality, -1),
             asked.position,
         )
+        ids = [pad(i.astype(np.int32), size, None, 0) for i in (objects, which)]
+        numbers = len(columns) if step.rank is None else 2 * len(columns)
         codes, confidence, taken = _draw(
             self.forward.graph,
             self.forward.state,
             pad_tokens(given, size, given.shape[1]),
             pad_tokens(asked, size, asked.shape[1]),
             pad(pending, size, None, 0),
-            key,
-            (
-                pad(objects.astype(np.int32), size, None, 0),
-                pad(which.astype(np.int32), size, None, 0),
-            ),
+            _uniforms(key, *ids, numbers),
             step,
             self.chosen,
         )

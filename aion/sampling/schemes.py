@@ -21,13 +21,13 @@ class Rank(Protocol):
     """Which pending places of an object are drawn first; a hashable function."""
 
     def __call__(
-        self, confidence: Float[Array, " m"], key: Array
+        self, confidence: Float[Array, " m"], noise: Float[Array, " m"]
     ) -> Float[Array, " m"]:
         """Scores of m places, the highest are drawn first.
 
         Args:
             confidence: log probability of the code just proposed for each place.
-            key: randomness of this object, sample and step.
+            noise: uniform random numbers of this object, sample and step.
         """
         ...
 
