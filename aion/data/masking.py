@@ -178,6 +178,8 @@ class WholeModalities:
 class Named:
     """Trains named requests as they will be made: one that the record can serve.
 
+    Of several it is one at random, by their weights.
+
     Records that can serve none are masked by `WholeModalities`.
 
     Attributes:
@@ -192,7 +194,11 @@ class Named:
         Raises:
             ConfigError: a request names a modality that is not in the token space.
         """
-        sides = [request.rows(offer.space) for request in self.requests]
+        sides = [
+            request.rows(offer.space)
+            for request in self.requests
+            for _ in range(request.weight)
+        ]
         given = np.array([g for g, _ in sides])  # [requests, modalities]
         asked = np.array([a for _, a in sides])
         present = offer.counts > 0

@@ -2,7 +2,7 @@
 """Named requests: what users ask of a model, and how often training practises it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,14 +19,16 @@ class Request:
         name: what it is called in reports.
         given: modalities that may be given; at least one of them is.
         asked: modalities of which at least one is asked.
+        weight: how often it is trained, relative to the others; 1, 2, ...
 
     Raises:
-        ConfigError: a side is empty, or a modality stands on both.
+        ConfigError: a side is empty, a modality stands on both, or a weight below 1.
     """
 
     name: str
     given: tuple[str, ...]
     asked: tuple[str, ...]
+    weight: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", tuple(self.given))
@@ -37,6 +39,12 @@ class Request:
                 f"request {self.name!r} "
                 + (f"gives and asks {both}" if both else "gives or asks nothing"),
                 "Name at least one modality on either side, and none on both.",
+            )
+
+        if self.weight < 1:
+            raise ConfigError(
+                f"request {self.name!r} has weight {self.weight}",
+                "Give a whole number of at least 1, or leave the request out.",
             )
 
     def rows(self, space: TokenSpace) -> np.ndarray:
@@ -83,7 +91,7 @@ def applicable(requests: Iterable[Request], space: TokenSpace) -> tuple[Request,
         given = tuple(n for n in request.given if n in space)
         asked = tuple(n for n in request.asked if n in space)
         if given and asked:
-            known.append(Request(request.name, given, asked))
+            known.append(replace(request, given=given, asked=asked))
     return tuple(known)
 
 

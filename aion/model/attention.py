@@ -44,7 +44,7 @@ class SelfAttention(nnx.Module):
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
         d, h = config.width, config.heads
-        self.qkv = parameter(xavier(rngs.params(), (d, 3, h, d // h), d, d), "d3hk")
+        self.qkv = parameter(xavier(rngs.params(), (d, h, 3, d // h), d, d), "dh3k")
         self.q_norm = LayerNorm(d // h, "k")
         self.k_norm = LayerNorm(d // h, "k")
         self.out = _Projection(config, rngs)
@@ -53,12 +53,12 @@ class SelfAttention(nnx.Module):
         self, x: Float[Array, "b n d"], mask: Bool[Array, "b 1 #n n"]
     ) -> Float[Array, "b n d"]:
         qkv = linear(x, self.qkv[...])
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k, v = qkv[..., 0, :], qkv[..., 1, :], qkv[..., 2, :]
         return self.out(attend(self.q_norm(q), self.k_norm(k), v, mask))
 
     def values(self, x: Float[Array, "b m d"]) -> Float[Array, "b m h k"]:
         """The value vectors alone."""
-        return linear(x, self.qkv[...][:, 2])
+        return linear(x, self.qkv[...][:, :, 2])
 
     def queries(
         self,
@@ -85,7 +85,7 @@ class CrossAttention(nnx.Module):
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
         d, h = config.width, config.heads
         self.q = parameter(xavier(rngs.params(), (d, h, d // h), d, d), "dhk")
-        self.kv = parameter(xavier(rngs.params(), (d, 2, h, d // h), d, d), "d2hk")
+        self.kv = parameter(xavier(rngs.params(), (d, h, 2, d // h), d, d), "dh2k")
         self.q_norm = LayerNorm(d // h, "k")
         self.k_norm = LayerNorm(d // h, "k")
         self.out = _Projection(config, rngs)
@@ -98,5 +98,5 @@ class CrossAttention(nnx.Module):
     ) -> Float[Array, "b m d"]:
         q = linear(x, self.q[...])
         kv = linear(context, self.kv[...])
-        seen = attend(self.q_norm(q), self.k_norm(kv[:, :, 0]), kv[:, :, 1], mask)
+        seen = attend(self.q_norm(q), self.k_norm(kv[..., 0, :]), kv[..., 1, :], mask)
         return self.out(seen)

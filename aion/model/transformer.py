@@ -88,7 +88,9 @@ def _stack(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs):
     return nnx.vmap(lambda key: make(nnx.Rngs(params=key)))(keys)
 
 
-def _scan(stack: nnx.Module, x: Array, key: Array | None, run: Callable, remat: bool):
+def _scan(
+    config: ModelConfig, stack: nnx.Module, x: Array, key: Array | None, run: Callable
+) -> Array:
     """Applies a stack of blocks: `run(block, x, key)` for each in turn."""
     graph, layers = nnx.split(stack)
     count = jax.tree.leaves(layers)[0].shape[0]
@@ -98,8 +100,9 @@ def _scan(stack: nnx.Module, x: Array, key: Array | None, run: Callable, remat: 
         own = None if key is None else jax.random.fold_in(key, index)
         return run(nnx.merge(graph, state), carry, own), None
 
-    step = jax.checkpoint(body, prevent_cse=False) if remat else body
-    return jax.lax.scan(step, x, (layers, jnp.arange(count)))[0]
+    step = jax.checkpoint(body, prevent_cse=False) if config.remat else body
+    layers = (layers, jnp.arange(count))
+    return jax.lax.scan(step, x, layers, unroll=config.unroll)[0]
 
 
 class Transformer(nnx.Module):
@@ -151,7 +154,7 @@ class Transformer(nnx.Module):
         place = jnp.where(valid[..., None], place, zero)
         mask = valid[:, None, None, :]
         x = _scan(
-            self.encoder, x, key, lambda blk, c, k: blk(c, mask, k), self.config.remat
+            self.config, self.encoder, x, key, lambda blk, c, k: blk(c, mask, k)
         )
         out = linear(self.encoder_norm(x), self.context_kernel[...])
         return out + self.context_bias[...].astype(x.dtype) + place, valid
@@ -176,7 +179,7 @@ class Transformer(nnx.Module):
         def run(block: DecoderBlock, carry: Array, own: Array | None) -> Array:
             return block(carry, context, context_mask, query_mask, own)
 
-        return self.decoder_norm(_scan(self.decoder, y, key, run, self.config.remat))
+        return self.decoder_norm(_scan(self.config, self.decoder, y, key, run))
 
     def hidden(
         self, inputs: TokenBatch, asked: TokenBatch, key: Array | None = None

@@ -25,6 +25,9 @@ class OptimizerConfig:
         beta1, beta2, epsilon: moments of Adam.
         weight_decay: decoupled; not on norms, biases and embeddings.
         clip: largest global norm of the gradient; 0 is no limit.
+        free_rows: learning rate of the rows of single codes (embedding and heads)
+            relative to the rest. Where codes have features, small data sets learn
+            noise in rows that see few examples each; 1 is no difference.
     """
 
     learning_rate: float = 1e-3
@@ -35,6 +38,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.05
     clip: float = 1.0
+    free_rows: float = 1.0
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -67,6 +71,16 @@ def decayed(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(of, params)
 
 
+def free_rows(params: Any) -> Any:
+    """True for the tables with one free row per code, as a tree like `params`."""
+
+    def of(path: tuple, _: Any) -> bool:
+        text = jax.tree_util.keystr(path)
+        return "'codes'" in text or "'rows'" in text
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
 def make_optimizer(
     config: OptimizerConfig, steps: int
 ) -> optax.GradientTransformationExtraArgs:
@@ -83,8 +97,9 @@ def make_optimizer(
         mask=decayed,
     )
     clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    slower = optax.masked(optax.scale(config.free_rows), free_rows)
     never = np.iinfo(np.int32).max
-    guarded = optax.apply_if_finite(optax.chain(clip, adamw), never)
+    guarded = optax.apply_if_finite(optax.chain(clip, adamw, slower), never)
 
     def update(*arguments: Any, **named: Any) -> Any:
         # Optax counts in integers where it computes in floats, which is meant.

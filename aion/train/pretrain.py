@@ -75,7 +75,8 @@ def requests_of(config: Mapping[str, Any]) -> tuple[Request, ...]:
     if rows is None:
         return REQUESTS
     return tuple(
-        Request(row["name"], tuple(row["given"]), tuple(row["asked"])) for row in rows
+        to_dataclass(Request, row, f"requests[{number}]")
+        for number, row in enumerate(rows)
     )
 
 
@@ -144,7 +145,7 @@ def pretrain(
     meta = describe(model, space) | {
         "config": to_plain(config),
         "requests": dict(report),
-        "digests": shards[0].manifest["digests"],
+        "digests": shards[0].manifest["codecs"],
     }
 
     def validation(start: int) -> Iterator[Example]:

@@ -246,14 +246,14 @@ def test_ours_is_thirds_and_named_requests(toy_space):
 
 
 def test_coarse_and_fine(make):
-    """Both asked: the coarse alone, or the fine with the coarse given, half each."""
+    """Both asked: the coarse alone, or, for 1 - sqrt(1/2), the fine with it given."""
     space = make.space(z=2, other=30)
     asks = Named((Request("z", ("other",), ("z",)),))
     plan = plan_of(asks, space, Budget(40, 10), 6000)
     pairs = plan.inputs[:, 0], plan.targets[:, 0]
     assert (pairs[1] == 1).all()
     assert set(pairs[0]) == {0, 1}
-    assert stats.binomtest(int(pairs[0].sum()), 6000, 0.5).pvalue > 1e-3
+    assert stats.binomtest(int(pairs[0].sum()), 6000, 1 - 0.5**0.5).pvalue > 1e-3
     full = plan_of(asks, space, Budget(30, 10))
     assert not full.inputs[:, 0].any() and (full.targets[:, 0] == 1).all()
 
@@ -307,3 +307,15 @@ def test_pick_is_fair():
 def test_budgets_below_one(values):
     with pytest.raises(ConfigError, match="at least 1 input"):
         Budget(*values)
+
+
+def test_named_requests_come_by_their_weights(make):
+    space = make.space(a=1, b=1, c=1)
+    often = Request("often", ("a",), ("b",), weight=3)
+    asks = Named((often, Request("seldom", ("a",), ("c",))))
+    plan = plan_of(asks, space, Budget(4, 4), 4000)
+    share = int(plan.targets[:, 1].sum())
+    assert share + int(plan.targets[:, 2].sum()) == 4000
+    assert stats.binomtest(share, 4000, 0.75).pvalue > 1e-3
+    with pytest.raises(ConfigError, match="weight 0"):
+        Request("never", ("a",), ("b",), weight=0)

@@ -39,7 +39,7 @@ def test_self_attention_equals_numpy():
     x = np.random.default_rng(0).normal(size=(2, 5, 32)).astype(np.float32)
     mask = np.ones((2, 1, 1, 5), bool)
     mask[0, ..., 3:] = False
-    q, k, v = np.einsum("bnd,dihk->ibnhk", x, attention.qkv[...])
+    q, k, v = np.einsum("bnd,dhik->ibnhk", x, attention.qkv[...])
     scores = np.einsum("bnhk,bshk->bhns", norm(q), norm(k)) / 4.0
     scores = np.where(mask, scores, -np.inf)
     weight = np.exp(scores - scores.max(-1, keepdims=True))
@@ -105,7 +105,7 @@ def test_within_modality_attention_ignores_other_modalities(space, draw):
 def test_official_forward_is_the_mean_over_all_queries():
     attention = SelfAttention(CONFIG, nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (2, 5, 32))
-    v = np.einsum("bmd,dhk->bmhk", x, attention.qkv[...][:, 2]).mean(1)
+    v = np.einsum("bmd,dhk->bmhk", x, attention.qkv[...][:, :, 2]).mean(1)
     expected = np.einsum("bhk,hkd->bd", v, attention.out.kernel[...])
     found = attention.queries(x, jnp.ones((2, 1, 5, 5), bool), "official_forward")
     np.testing.assert_allclose(found, np.repeat(expected[:, None], 5, 1), atol=1e-5)
