@@ -15,7 +15,7 @@ Conventions, held by tests:
   counted and reported; it is not absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -99,9 +99,23 @@ class Image(Observation):
         _check_like("mask", self.mask, self.flux)
 
     @classmethod
-    def from_bands(cls, flux: Any, names: Sequence[str], **rest: Any) -> "Image":
-        """An image whose bands are looked up by name, such as "DES-G"."""
-        return cls(flux, bands=tuple(find_band(name) for name in names), **rest)
+    def from_bands(
+        cls,
+        flux: Any,
+        names: Sequence[str],
+        own: Mapping[str, Band] | None = None,
+        **rest: Any,
+    ) -> "Image":
+        """An image whose bands are looked up by name, such as "DES-G".
+
+        Args:
+            flux: [b, c, y, x].
+            names: names of the c bands.
+            own: bands of one's own by name; they go first.
+            **rest: the other attributes.
+        """
+        bands = tuple(find_band(name, own) for name in names)
+        return cls(flux, bands=bands, **rest)
 
 
 @dataclass(frozen=True)

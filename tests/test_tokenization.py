@@ -13,7 +13,13 @@ import pytest
 
 from aion.data.shards import ShardSet
 from aion.data.splits import SPLITS, SplitRule
-from aion.errors import ArtefactError, DataError, UnitError, WorkdirError
+from aion.errors import (
+    ArtefactError,
+    DataError,
+    TokenSpaceError,
+    UnitError,
+    WorkdirError,
+)
 
 # A module of its own, so that worker processes and killed ones can import it.
 JOB = '''
@@ -237,12 +243,13 @@ def test_another_run_is_refused(job, tmp_path):
     job.tokenize(job.Source(), job.bundle(), folder, job.RULE, process_count=2)
     plan = json.loads((folder / "plan.json").read_text())
     for text, arguments in {
-        "token space rows 0": (job.Source(), job.bundle(80), folder, job.RULE),
         "partitions": (job.Source(("a", "b")), job.bundle(), folder, job.RULE),
         "split rule nside": (job.Source(), job.bundle(), folder, SplitRule(nside=4)),
     }.items():
         with pytest.raises(WorkdirError, match=f"begun with another {text}"):
             job.tokenize(*arguments)
+    with pytest.raises(TokenSpaceError, match=r"row 0 \(.* differs in"):
+        job.tokenize(job.Source(), job.bundle(80), folder, job.RULE)
     with pytest.raises(WorkdirError, match="begun with another settings"):
         job.tokenize(
             job.Source(), job.bundle(), folder, job.RULE, settings={"copies": 2}

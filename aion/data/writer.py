@@ -105,7 +105,8 @@ class ShardWriter:
 
         Raises:
             WorkdirError: the folder holds something else, or shards made with other
-                codecs, another token space, split rule, source or settings.
+                codecs, split rule, source or settings.
+            TokenSpaceError: shards of another token space; names the modality.
             ArtefactError: another format version.
         """
         if not (self.folder / PLAN).is_file():
@@ -123,6 +124,8 @@ class ShardWriter:
         theirs = json.loads((self.folder / PLAN).read_text())
         check_format(self.folder, theirs)
         ours = self.plan()
+        begun = TokenSpace.from_dict(theirs["token_space"])
+        self.space.check_same(begun, "the codec bundle", str(self.folder))
         for key in ("token_space", "codecs", "split_rule", "partitions", "settings"):
             if ours[key] != theirs.get(key):
                 what = _difference(ours[key], theirs.get(key), key.replace("_", " "))

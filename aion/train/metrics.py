@@ -42,19 +42,28 @@ class Recorder:
         folder: the run's folder.
         start: the step that the run goes on from.
         steps: the step that it ends at.
-        quiet: no progress line (other hosts, tests).
+        quiet: no progress line.
+        writes: False on all processes of a run but one: they share the folder.
     """
 
     def __init__(
-        self, folder: Path, start: int, steps: int, *, quiet: bool = False
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        *,
+        quiet: bool = False,
+        writes: bool = True,
     ) -> None:
         from tensorboardX import SummaryWriter
 
         self._path = folder / METRICS
-        _keep_until(self._path, start)
-        self._board = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=start + 1, flush_secs=10
-        )
+        self._board = None
+        if writes:
+            _keep_until(self._path, start)
+            self._board = SummaryWriter(
+                str(folder / "tensorboard"), purge_step=start + 1, flush_secs=10
+            )
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(bar_width=None),
@@ -82,7 +91,8 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
     def advance(self, step: int, work: int) -> None:
         """One step done, of `work` tokens."""
@@ -98,6 +108,8 @@ class Recorder:
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends the numbers of a step."""
+        if self._board is None:
+            return
         row = {"step": step, **{k: float(v) for k, v in values.items()}}
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")

@@ -25,6 +25,7 @@ LAYERS = (
     {"surveys", "mocksky", "data", "model", "sampling"},
     {"observations", "tokenization", "train", "generation"},
     {"eval", "planning", "report"},
+    {"jobs"},
     {"cli", ENTRY},
 )
 VOCABULARY = 0
