@@ -317,8 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AionError as error:
         if debug:
             raise
-        status = INTERRUPTED if type(error).__name__ == "Stopped" else BAD_INPUT
-        return _fail(status, str(error))
+        return _fail(getattr(error, "status", BAD_INPUT), str(error))
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, "interrupted. The same command goes on.")
     except OSError as error:

@@ -30,7 +30,7 @@ def get_config(arg=None):
     codec = {"word": "empirical", "bins": 16}
     rows = [scalar | {"name": n, "column": n[-1], "codec": codec} for n in bands]
     rows += [
-        {"name": "sdss_color_gr", "survey": "sdss", "difference": bands[1:3]},
+        {"name": "sdss_color_gr", "difference": bands[1:3], "codec": codec},
         {
             "name": "redshift",
             "column": "redshift",
@@ -195,12 +195,12 @@ def test_codecs_are_fitted_on_training_cells_only(home, run):
 
 def test_draws_are_written_with_summaries_and_provenance(home, run, tmp_path):
     out = tmp_path / "draws.parquet"
-    ask = ["--ask", "redshift,object_class", "--num-samples", "5", "--limit", "7"]
+    ask = ["--ask", "redshift,object_class", "--limit", "9"]
     where = [f"--workdir={run}/fold-0", f"--catalog={home}/sky.parquet"]
     assert cli.main(["sample", *where, *ask, f"--out={out}"]) == 0
     table = pq.read_table(out)
     data = table.to_pydict()
-    assert [len(x) for x in data["redshift_draws"]] == [5] * 7
+    assert [len(x) for x in data["redshift_draws"]] == [32] * 9
     labels = ("STAR", "GALAXY", "QSO")
     assert {x for row in data["object_class_draws"] for x in row} <= set(labels)
     assert np.all(np.less(data["redshift_p16"], data["redshift_median"]))
@@ -215,10 +215,11 @@ def test_draws_are_written_with_summaries_and_provenance(home, run, tmp_path):
 
 def test_a_catalogue_without_the_asked_column_can_be_sampled(home, run, tmp_path):
     sky = pq.read_table(home / "sky.parquet").drop_columns(["redshift", "class"])
-    pq.write_table(sky.slice(0, 3), tmp_path / "photometry.parquet")
+    pq.write_table(sky.slice(0, 9), tmp_path / "photometry.parquet")
     out = tmp_path / "draws.parquet"
     where = [f"--workdir={run}/fold-0", f"--catalog={tmp_path}/photometry.parquet"]
-    given = ["--ask", "redshift", "--given", "sdss_mag_g,sdss_color_gr"]
+    names = ["sdss_color_gr", *(f"sdss_mag_{b}" for b in "zirgu")]
+    given = ["--ask", "redshift", "--given", ",".join(names)]
     assert cli.main(["sample", *where, *given, f"--out={out}"]) == 0
     assert "redshift_true" not in pq.read_table(out).column_names
 

@@ -67,7 +67,10 @@ class Lesson:
 class Baseline(Protocol):
     """A method to compare with."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
 
     def answer(self, lesson: Lesson) -> Mapping[str, np.ndarray]:
         """Column `estimate` and any others of `predictions`, for the held objects."""

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def uniformity(pit: np.ndarray) -> Uniformity:
     from scipy.stats import ks_1samp, uniform
 
     pit = finite(pit, "PIT")
-    found = ks_1samp(pit, uniform.cdf)
+    found: Any = ks_1samp(pit, uniform.cdf)
     return Uniformity(float(found.statistic), float(found.pvalue), len(pit))
 
 

@@ -115,7 +115,10 @@ class Result:
 class Evaluator(Protocol):
     """Asks a model about held-out objects."""
 
-    question: Question
+    @property
+    def question(self) -> Question:
+        """What is asked."""
+        ...
 
     def run(self, model: AION, data: Held) -> Result:
         """The model's answers about the objects that the question is about.

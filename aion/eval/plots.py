@@ -18,7 +18,7 @@ from aion.eval.photoz import OUTLIER, confusion, nmad, scaled
 from aion.eval.predictions import OURS, Predictions
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
     "font.size": 11,
     "axes.labelsize": 12,

@@ -120,10 +120,10 @@ def _compared(
     for sign, metrics in (("/", RATIOS), ("-", DIFFERENCES)):
         for metric in metrics[predictions.sort]:
             for other in predictions.methods:
-                pair = values.get((OURS, metric)), values.get((other, metric))
-                if other == OURS or pair[0] is None or pair[1] is None:
+                mine, his = values.get((OURS, metric)), values.get((other, metric))
+                if other == OURS or mine is None or his is None:
                     continue
-                (a, ours), (b, theirs) = pair
+                (a, ours), (b, theirs) = mine, his
                 with np.errstate(divide="ignore", invalid="ignore"):
                     value = np.divide(a, b) if sign == "/" else a - b
                     drawn = ours / theirs if sign == "/" else ours - theirs

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import aion
+from aion import __version__
 from aion.errors import ConfigError, DataError
 from aion.eval.evaluator import EXAMPLES, Examples
 from aion.eval.held import gather
@@ -105,7 +105,7 @@ def sample_catalog(job: Job, request: Request, out: Path) -> list[Path]:
     meta = {
         "format": FORMAT,
         "version": VERSION,
-        "made_by": f"aion-jax {aion.__version__}",
+        "made_by": f"aion-jax {__version__}",
         "request": asdict(request),
         "step": model.metadata.get("step"),
         "catalog": job.catalog.name if job.catalog else None,

@@ -41,6 +41,9 @@ Say = Callable[[str], None]
 class Stopped(AionError):
     """A run was asked to stop; its state is saved."""
 
+    status = 130
+    """Exit code, as of an interrupted command."""
+
 
 @dataclass(frozen=True)
 class Job:

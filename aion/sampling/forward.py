@@ -42,10 +42,15 @@ class Model(Protocol):
 
 
 def bucket(count: int) -> int:
-    """The padded size for a count: powers of two to 64, then multiples of 64."""
+    """The padded number of tokens: powers of two to 64, then multiples of 64."""
     if count <= 1:
         return count
     return 2 ** math.ceil(math.log2(count)) if count <= 64 else -(-count // 64) * 64
+
+
+def row_bucket(count: int) -> int:
+    """The padded number of objects: powers of four, since compiling takes longer."""
+    return 4 ** math.ceil(math.log(max(count, 1), 4) - 1e-9)
 
 
 def rows_per_pass(tokens: int, logits: int = 0) -> int:
@@ -161,7 +166,7 @@ class Forward:
         size = rows_per_pass(
             bucket(width) + asked, sum(s.num_tokens * s.vocabulary for s in specs)
         )
-        size = min(size, bucket(rows))
+        size = min(size, row_bucket(rows))
         queries = places(self.space, names, size)
         found = {
             s.name: np.empty((rows, s.num_tokens, s.vocabulary), np.float32)
@@ -180,7 +185,7 @@ class Forward:
         With a register token r = n + 1 and one row precedes.
         """
         rows, width = tokens.shape
-        size = min(rows_per_pass(bucket(width)), bucket(rows))
+        size = min(rows_per_pass(bucket(width)), row_bucket(rows))
         chunks, first = [], 0
         for part in passes(rows, size):
             given = pad_tokens(take(tokens, part), size, bucket(width))

@@ -26,6 +26,7 @@ from aion.sampling.forward import (
     pad_tokens,
     passes,
     places,
+    row_bucket,
     rows_per_pass,
     split_places,
     take,
@@ -83,19 +84,22 @@ def _uniforms(
 
 def _propose(
     logits: Sequence[Array], chosen: Sequence[LogitTransform], uniform: Array
-) -> tuple[Int[Array, "b s m"], Float[Array, "b s m"]]:
-    """Codes for all places of several modalities, and their log probabilities."""
-    codes, confidences, start = [], [], 0
+) -> tuple[Int[Array, "b s m"], Float[Array, "2 b s m"]]:
+    """Codes for all places of several modalities, and their log probabilities.
+
+    The latter are [2, b, s, m]: as drawn, and by the model before any transform.
+    """
+    codes, both, start = [], [], 0
     for array in logits:
         stop = start + array.shape[1]
-        array = apply_all(array, chosen)
-        code = categorical(array, uniform[..., start:stop])
-        shares = jax.nn.log_softmax(array, axis=-1)
-        own = jnp.take_along_axis(shares, jnp.moveaxis(code, 1, 2), axis=-1)
+        changed = apply_all(array, chosen)
+        code = categorical(changed, uniform[..., start:stop])
+        shares = jax.nn.log_softmax(jnp.stack([changed, array]), axis=-1)
+        own = jnp.take_along_axis(shares, jnp.moveaxis(code, 1, 2)[None], axis=-1)
         codes.append(code)
-        confidences.append(jnp.moveaxis(own, 2, 1))
+        both.append(jnp.moveaxis(own, 3, 2))
         start = stop
-    return jnp.concatenate(codes, -1), jnp.concatenate(confidences, -1)
+    return jnp.concatenate(codes, -1), jnp.concatenate(both, -1)
 
 
 def _select(step: Step, confidence: Array, pending: Array, noise: Array) -> Array:
@@ -125,9 +129,9 @@ def _draw(
     hidden = model.decode(asked, context, valid)
     logits = logits_by_name(model, hidden, [name for name, _ in step.places])
     count = asked.codes.shape[1]
-    codes, confidence = _propose(logits, chosen, uniform[..., :count])
+    codes, (drawn, confidence) = _propose(logits, chosen, uniform[..., :count])
     taken = _select(step, confidence, pending, uniform[..., -count:])
-    return codes, confidence, taken
+    return codes, drawn, taken
 
 
 @dataclass
@@ -163,7 +167,7 @@ class _Loop:
         shared = not (self.drawn[..., seen].any() or self.drawn[..., columns].any())
         per_row = samples if shared else 1
         total = rows if shared else rows * samples
-        size = min(self._rows_per_pass(names, len(seen), per_row), bucket(total))
+        size = min(self._rows_per_pass(names, len(seen), per_row), row_bucket(total))
         for part in passes(total, size):
             index = np.arange(part.start, part.stop)
             objects = index % rows
@@ -203,7 +207,7 @@ class _Loop:
                 shown.position,
             )
             given = join(given, shown)
-        at = (which[..., None], objects[:, None, None], columns)
+        at: Any = (which[..., None], objects[:, None, None], columns)
         pending = candidate & ~self.drawn[at]
         asked = places(space, [n for n, _ in step.places], len(objects))
         asked = TokenBatch(
@@ -211,20 +215,20 @@ class _Loop:
             np.where(pending[:, 0], asked.modality, -1),
             asked.position,
         )
-        ids = [pad(i.astype(np.int32), size, None, 0) for i in (objects, which)]
+        names = [pad(i.astype(np.int32), size, None, 0) for i in ids]
         numbers = len(columns) if step.rank is None else 2 * len(columns)
-        codes, confidence, taken = _draw(
+        codes, drawn, taken = _draw(
             self.forward.graph,
             self.forward.state,
             pad_tokens(given, size, given.shape[1]),
             pad_tokens(asked, size, asked.shape[1]),
             pad(pending, size, None, 0),
-            _uniforms(key, *ids, numbers),
+            _uniforms(key, *names, numbers),
             step,
             self.chosen,
         )
         kept = np.asarray(taken)[: len(objects)]
-        own = np.asarray(confidence)[: len(objects)]
+        own = np.asarray(drawn)[: len(objects)]
         self.codes[at] = np.where(
             kept, np.asarray(codes)[: len(objects)], self.codes[at]
         )

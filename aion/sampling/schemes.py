@@ -26,7 +26,8 @@ class Rank(Protocol):
         """Scores of m places, the highest are drawn first.
 
         Args:
-            confidence: log probability of the code just proposed for each place.
+            confidence: log probability by the model, before any transform, of the code
+                proposed for each place.
             noise: uniform random numbers of this object, sample and step.
         """
         ...

@@ -18,6 +18,7 @@ from aion.sampling.forward import (
     pad_tokens,
     passes,
     places,
+    row_bucket,
     rows_per_pass,
     take,
 )
@@ -70,7 +71,7 @@ def _fine(
     low, high = spec.slot_ranges[1]
     width = bucket(tokens.shape[1])
     size = rows_per_pass(width + 4, 2 * spec.vocabulary)
-    size = min(size, bucket(len(pairs)))
+    size = min(size, row_bucket(len(pairs)))
     asked = places(space, [name], size)
     asked = TokenBatch(
         asked.codes, np.where(asked.position == 1, asked.modality, -1), asked.position

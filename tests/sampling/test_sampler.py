@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from aion.sampling.forward import Forward, bucket, rows_per_pass
+from aion.sampling.forward import Forward, bucket, row_bucket, rows_per_pass
 from aion.sampling.logits import TopK
 from aion.sampling.sampler import categorical, draw
 from aion.sampling.schemes import Chained, OneShot, Step
@@ -45,7 +45,7 @@ def fits(toy, samples, table):
 
 
 @pytest.mark.parametrize(
-    "names", [("redshift", "object_class"), ("object_class", "redshift")]
+    "names", [("redshift", "object_class"), ("object_class", "redshift")], ids="-".join
 )
 def test_chained_draws_follow_the_joint_distribution(toy, model, names):
     places = [p for n in names for p in (REDSHIFT if n == "redshift" else CLASS)]
@@ -98,19 +98,22 @@ def batch(toy, count: int) -> TokenBatch:
     return jax.tree.map(lambda *a: np.concatenate(a), *rows)
 
 
-def test_neither_batching_nor_the_number_of_samples_changes_a_draw(
-    toy, model, monkeypatch
-):
-    forward, names = Forward(model), ("redshift", "gaia_xp_bp")
-    key = jax.random.key(3)
-    run = dict(scheme=Chained(), key=key)
-    whole = draw(forward, batch(toy, 11), names, num_samples=5, **run)
-    fewer = draw(forward, batch(toy, 11), names, num_samples=2, **run)
-    monkeypatch.setattr("aion.sampling.forward.TOKENS_PER_PASS", 16)
-    parts = draw(forward, batch(toy, 11), names, num_samples=5, **run)
-    for name in names:
-        np.testing.assert_array_equal(whole.codes[name], parts.codes[name])
-        np.testing.assert_array_equal(whole.codes[name][:2], fewer.codes[name])
+def test_batching_does_not_change_a_draw(toy, model, monkeypatch):
+    forward, run = Forward(model), dict(num_samples=3, key=jax.random.key(3))
+    whole = draw(forward, batch(toy, 9), ("redshift",), scheme=OneShot(), **run)
+    monkeypatch.setattr("aion.sampling.forward.TOKENS_PER_PASS", 64)
+    parts = draw(forward, batch(toy, 9), ("redshift",), scheme=OneShot(), **run)
+    np.testing.assert_array_equal(whole.codes["redshift"], parts.codes["redshift"])
+
+
+def test_more_samples_begin_with_the_same_ones(toy, model):
+    forward, run = Forward(model), dict(scheme=OneShot(), key=jax.random.key(3))
+    few, many = (
+        draw(forward, batch(toy, 3), ("gaia_parallax",), num_samples=n, **run)
+        for n in (2, 6)
+    )
+    name = "gaia_parallax"
+    np.testing.assert_array_equal(few.codes[name], many.codes[name][:2])
 
 
 def test_objects_and_samples_get_their_own_randomness(toy, model):
@@ -129,7 +132,7 @@ def test_objects_and_samples_get_their_own_randomness(toy, model):
 
 def test_nothing_given_draws_from_the_prior(toy, model):
     table = toy.joint(model, [], REDSHIFT)
-    _, samples = sample(toy, model, ("redshift",), 3000, scheme=OneShot(), given=[])
+    _, samples = sample(toy, model, ("redshift",), 3000, scheme=Chained(), given=[])
     assert fits(toy, samples, table) > 1e-3
 
 
@@ -237,6 +240,9 @@ def test_categorical_inverts_the_cumulative_distribution():
 def test_buckets_are_few_and_hold():
     sizes = {bucket(n) for n in range(1, 1000)}
     assert len(sizes) < 25 and all(bucket(n) >= n for n in range(1000))
+    rows = {row_bucket(n) for n in range(1, 1025)}
+    assert rows == {1, 4, 16, 64, 256, 1024}
+    assert all(row_bucket(n) >= n for n in range(1025))
     assert rows_per_pass(10**9) == 1 and rows_per_pass(8) == 1024
 
 
