@@ -99,12 +99,13 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Any:
             )
             values(words)
         config = values.config
-    except flags.Error as error:
-        raise ConfigError(
-            " ".join(str(error).split()), _advice(file, colon + arg, overrides)
-        ) from None
-    except (KeyError, AttributeError) as error:
-        problem = str(error.args[0] if error.args else error).split("\n")[0]
+    except (flags.Error, KeyError, AttributeError) as error:
+        # Some arrive as the representation of a KeyError's text.
+        problem = str(error.args[0] if error.args else error)
+        if problem[:1] in "'\"" and problem[-1:] == problem[:1]:
+            problem = problem[1:-1].replace("\\n", " ").replace("\\'", "'")
+        problem = "no key " + problem if problem.startswith("'") else problem
+        problem = " ".join(problem.split())
         raise ConfigError(problem, _advice(file, colon + arg, overrides)) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {error}", "Give a value of that type.") from None

@@ -191,7 +191,8 @@ def describe(path: Path) -> list[RenderableType]:
         found += _describe_run(path)
     if (path / "bundle.json").is_file():
         found += _describe_bundle(path)
-    if (path / "manifest.json").is_file():
+    # A set without a manifest is unfinished, and says so when it is opened.
+    if (path / "manifest.json").is_file() or (path / "plan.json").is_file():
         found += _describe_shards(path)
     if not found:
         raise ArtefactError(

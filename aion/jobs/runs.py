@@ -135,17 +135,23 @@ def begin(job: Job) -> None:
     if job.catalog is None:
         return
     path = job.workdir / CATALOG
-    mine = {"path": str(job.catalog.resolve()), "sha256": file_digest(job.catalog)}
     if not path.exists():
-        write_whole(path, json.dumps(mine, indent=1) + "\n")
         return
     theirs = json.loads(path.read_text())
-    if theirs["sha256"] != mine["sha256"]:
+    if theirs["sha256"] != file_digest(job.catalog):
         raise WorkdirError(
             f"{job.workdir} holds a run on {theirs['path']}, not on {job.catalog} "
             "(or the file has changed)",
             "Choose another --workdir, or give the same catalogue.",
         )
+
+
+def _record_catalog(job: Job) -> None:
+    """Writes which catalogue the run is about; once its codecs could be fitted."""
+    path = job.workdir / CATALOG
+    if job.catalog is not None and not path.exists():
+        mine = {"path": str(job.catalog.resolve()), "sha256": file_digest(job.catalog)}
+        write_whole(path, json.dumps(mine, indent=1) + "\n")
 
 
 def recorded_catalog(workdir: Path) -> Path | None:
@@ -161,17 +167,38 @@ def recorded_catalog(workdir: Path) -> Path | None:
 def prepare_codecs(job: Job) -> CodecBundle:
     """The codecs of the run, fitted on its training cells unless they are there.
 
+    A new folder is claimed when they could be fitted: a catalogue that cannot be used
+    leaves nothing behind.
+
     Raises:
+        WorkdirError: the folder is another run's.
         DataError: a column without a single value; names it.
     """
     folder = job.workdir / BUNDLE
+    if job.workdir.exists() and any(job.workdir.iterdir()):
+        begin(job)
     if folder.exists():
         return CodecBundle.load(folder)
     job.say("fitting codecs on the training cells")
-    training = (part for part, _ in split_records(job.source(), job.rule, "train"))
+    source = job.source()
+    training = (part for part, _ in split_records(source, job.rule, "train"))
     bundle = fit_bundle(job.specs, training)
+    _tell_left_out(job, source)
+    begin(job)
+    _record_catalog(job)
     bundle.save(folder)
     return bundle
+
+
+def _tell_left_out(job: Job, source: TableSource) -> None:
+    """Says what became of the rows of the catalogue, where not all are used."""
+    report = getattr(source.source, "report", None)
+    if report is None:
+        return
+    for reason, count in report.left_out.items():
+        job.say(f"left out {count:,} of {report.rows_in:,} rows: {reason}")
+    if report.duplicates:
+        job.say(f"{report.duplicates:,} rows repeat an object id; all are kept")
 
 
 def prepare_shards(job: Job) -> tuple[CodecBundle, ShardSet]:
@@ -181,9 +208,9 @@ def prepare_shards(job: Job) -> tuple[CodecBundle, ShardSet]:
         AionError: they are not there and no catalogue was given.
         WorkdirError: the folder is another run's.
     """
-    begin(job)
     folder, manifest = job.workdir / SHARDS, job.workdir / SHARDS / "manifest.json"
     if job.catalog is None:
+        begin(job)
         if not manifest.exists():
             raise ArtefactError(
                 f"{job.workdir} holds no token shards",
@@ -192,7 +219,8 @@ def prepare_shards(job: Job) -> tuple[CodecBundle, ShardSet]:
         bundle = CodecBundle.load(job.workdir / BUNDLE)
         return bundle, ShardSet.open(folder, bundle.space)
     bundle, copies = prepare_codecs(job), int(job.config["data"].get("copies", 0))
-    job.say(f"tokenizing {job.catalog.name} with {copies} noisy copies of each object")
+    noisy = f", {copies} noisy copies for each object" if copies else ""
+    job.say(f"tokenizing {job.catalog.name}{noisy}")
     settings = {
         "copies": copies,
         "seed": int(job.config["data"].get("seed", 0)),

@@ -33,7 +33,7 @@ class ModelConfig:
         head_block: tokens of a block of the grouped head.
         compute_dtype: dtype of activations; parameters are float32.
         unroll: layers per iteration of the scan over layers. Many make small models
-            faster (a third less time for the gradient of nano on a CPU) and compiling slower.
+            faster (a third less time for nano's gradient on a CPU), compiling slower.
         remat: recompute block activations in the backward pass.
         dropout: rate on the residual branches while training.
     """
