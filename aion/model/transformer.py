@@ -153,9 +153,7 @@ class Transformer(nnx.Module):
         x = jnp.where(valid[..., None], x, zero)
         place = jnp.where(valid[..., None], place, zero)
         mask = valid[:, None, None, :]
-        x = _scan(
-            self.config, self.encoder, x, key, lambda blk, c, k: blk(c, mask, k)
-        )
+        x = _scan(self.config, self.encoder, x, key, lambda blk, c, k: blk(c, mask, k))
         out = linear(self.encoder_norm(x), self.context_kernel[...])
         return out + self.context_bias[...].astype(x.dtype) + place, valid
 
