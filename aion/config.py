@@ -133,7 +133,9 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def to_plain(value: Any) -> Any:
     """JSON values from a ConfigDict, dataclass or nested tuples of them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {
+            f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)
+        }
     if hasattr(value, "items"):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

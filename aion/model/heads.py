@@ -105,7 +105,7 @@ def token_nll(
         blocks = _group(valid, modality, space, config.head_block)
         picked = [jnp.take(a, blocks[0], axis=0) for a in (flat, ranges, wanted)]
         grouped = _grouped_nll(_Layout(space), table, *picked, blocks[1])
-        nll = jnp.take(grouped.reshape(-1), blocks[2], axis=0)
+        nll = jnp.take(jnp.ravel(grouped), blocks[2], axis=0)
     else:
         nll = _dense_nll(table, flat, ranges, wanted)
     nll = jnp.where(valid, nll, jnp.zeros((), nll.dtype))

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from aion.model.attention import CrossAttention, SelfAttention
-from aion.model.config import ModelConfig
+from aion.model.config import DecoderAttention, ModelConfig
 from aion.model.embedding import TokenEmbedding
 from aion.model.heads import Heads
 from aion.model.layers import LayerNorm, SwiGLU, linear, parameter, xavier
@@ -56,7 +56,7 @@ class DecoderBlock(nnx.Module):
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs) -> None:
         self.rate = config.dropout
-        self.how = config.decoder_attention
+        self.how: DecoderAttention = config.decoder_attention
         self.norm1 = LayerNorm(config.width)
         self.self_attention = SelfAttention(config, rngs)
         self.query_norm = LayerNorm(config.width)

@@ -115,7 +115,8 @@ def make_step(
                 return jax.tree.map(jnp.add, total, run(*part)), None
 
             ((value, sums), grads), _ = jax.lax.scan(body, zero, (parts, keys))
-        updates, moments = optimizer.update(grads, state.optimizer, state.params)
+        updated: Any = optimizer.update(grads, state.optimizer, state.params)
+        updates, moments = updated
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": value,

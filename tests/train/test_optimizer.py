@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Schedule, decay and skipped steps."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +39,8 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(bad):
     params = {"kernel": jnp.ones(3)}
     state = optimizer.init(params)
     grads = {"kernel": jnp.array([1.0, bad, 1.0])}
-    updates, state = optimizer.update(grads, state, params)
+    updated: Any = optimizer.update(grads, state, params)
+    updates, state = updated
     assert not np.asarray(updates["kernel"]).any()
     assert int(state.total_notfinite) == 1 and int(state.notfinite_count) == 1
     updates, state = optimizer.update({"kernel": jnp.ones(3)}, state, params)
