@@ -12,6 +12,7 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     ).strip()
 
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,11 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# One small model is compiled by many tests; each program once per run of the tests.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="aion-test-programs-")
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 PACKAGES = (ROOT / "aion", ROOT / "tokenizers" / "aion_tokenizers")
 # JAX rebuilds pytree containers with things that are not arrays (vmap, tree.map), which
 # a checked dataclass refuses; the functions that take them carry the shapes instead.

@@ -294,7 +294,7 @@ def test_another_config_in_the_same_workdir_is_refused(job, monkeypatch, capsys)
     before = digests(folder)
     other = "--config.optimizer.learning_rate=0.5"
     line = refused("quickstart", *where("run"), other, home=home)
-    assert "learning_rate is 0.002 there and 0.5 here" in line and "--workdir" in line
+    assert "learning_rate is 0.004 there and 0.5 here" in line and "--workdir" in line
     for stage in ("train", "tokenize"):
         monkeypatch.chdir(home)
         assert cli.main([stage, *where("run"), other]) == 2

