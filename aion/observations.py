@@ -17,10 +17,11 @@ import numpy as np
 from aion.codec import CodecBundle, codec_class
 from aion.config import to_plain
 from aion.errors import AionError, ConfigError, DataError
+from aion.hashes import splitmix, text_hashes
 from aion.modality import MODALITIES, Kind, Modality, modality_from_dict
 from aion.observation import Coefficients, Observation, Scalar, in_unit
 from aion.surveys.catalog import CatalogSource
-from aion.surveys.record import Records, RecordSource, text_hashes
+from aion.surveys.record import Records, RecordSource
 
 DEFAULT_CODECS: Mapping[Kind, str] = {
     Kind.SCALAR: "empirical",
@@ -354,20 +355,12 @@ def count_values(bundle: CodecBundle, records: Iterable[Records]) -> dict[str, A
     return found
 
 
-def _mixed(keys: np.ndarray) -> np.ndarray:
-    """The output function of SplitMix64 (Steele, Lea and Flood 2014), uint64."""
-    keys = keys + np.uint64(0x9E3779B97F4A7C15)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
-
-
 def _normal(ids: np.ndarray, key: str, count: int) -> np.ndarray:
     """Standard normal numbers [b, count] that depend on id, key and place alone."""
-    start = _mixed(ids ^ text_hashes(np.array([key])))[:, None]
+    start = splitmix(ids ^ text_hashes(np.array([key])))[:, None]
     step = np.arange(count, dtype=np.uint64)[None] << np.uint64(1)
     one, two = (
-        (_mixed(start + step + np.uint64(k)) >> np.uint64(11)).astype(np.float64)
+        (splitmix(start + step + np.uint64(k)) >> np.uint64(11)).astype(np.float64)
         for k in (0, 1)
     )
     radius = np.sqrt(-2 * np.log((one + 1) * 2.0**-53))

@@ -261,7 +261,7 @@ def _describe_bundle(path: Path) -> list[RenderableType]:
 
 def _describe_shards(path: Path) -> list[RenderableType]:
     from aion.data.shards import ShardSet
-    from aion.data.splits import SPLITS
+    from aion.splits import SPLITS
 
     shards = ShardSet.open(path)
     rule = shards.rule

@@ -18,11 +18,11 @@ from jaxtyping import Int32
 
 from aion.codec import CodecBundle
 from aion.data.shards import ShardSet, TokenRecords
-from aion.data.splits import SplitRule
 from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
 from aion.errors import AionError, DataError
 from aion.observation import in_unit
+from aion.splits import SplitRule
 from aion.surveys.record import Records, RecordSource
 
 Progress = Callable[[int, int, int], None]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from aion.data.shards import ShardSet
-from aion.data.splits import SPLITS, SplitRule
 from aion.errors import (
     ArtefactError,
     DataError,
@@ -20,6 +19,7 @@ from aion.errors import (
     UnitError,
     WorkdirError,
 )
+from aion.splits import SPLITS, SplitRule
 
 # A module of its own, so that worker processes and killed ones can import it.
 JOB = '''
@@ -32,7 +32,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from aion.codec import CodecBundle
-from aion.data.splits import SplitRule
+from aion.splits import SplitRule
 from aion.modality import Kind, Modality
 from aion.observation import Scalar
 from aion.surveys.record import Records

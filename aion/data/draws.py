@@ -13,32 +13,9 @@ from typing import Any
 
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_ROUNDS = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-_LAST_SHIFT = np.uint64(31)
+from aion.hashes import GOLDEN, splitmix
+
 _MAX_ATTEMPTS = 64
-
-
-def splitmix(values: Any) -> np.ndarray:
-    """SplitMix64's finaliser: a bijection of uint64 that scatters its bits.
-
-    Args:
-        values: integers of any shape, taken modulo 2**64.
-
-    Returns:
-        uint64 array of the same shape, at least one-dimensional.
-    """
-    z = np.atleast_1d(np.asarray(values)).astype(np.uint64)  # a copy, changed in place
-    z += _GOLDEN
-    shifted = np.empty_like(z)
-    for shift, factor in _ROUNDS:
-        z ^= np.right_shift(z, shift, out=shifted)
-        z *= factor
-    z ^= np.right_shift(z, _LAST_SHIFT, out=shifted)
-    return z
 
 
 def _word(name: str) -> np.uint64:
@@ -78,7 +55,7 @@ class Draws:
 
     def bits(self, columns: int) -> np.ndarray:
         """Random 64-bit words, uint64 [b, columns]."""
-        counter = np.arange(1, columns + 1, dtype=np.uint64) * _GOLDEN
+        counter = np.arange(1, columns + 1, dtype=np.uint64) * GOLDEN
         return splitmix(self.keys[:, None] + counter)
 
     def uniform(self, columns: int) -> np.ndarray:

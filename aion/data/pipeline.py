@@ -14,12 +14,13 @@ import grain
 import numpy as np
 
 from aion.data.allotment import Budget
-from aion.data.draws import Draws, splitmix
+from aion.data.draws import Draws
 from aion.data.masking import MaskPolicy
 from aion.data.schedule import Interleave, route, shuffled
 from aion.data.selection import mask_codes
 from aion.data.shards import ShardSet
 from aion.errors import ConfigError, DataError
+from aion.hashes import splitmix
 from aion.tokens import Example
 
 BUDGETS = (

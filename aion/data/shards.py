@@ -19,8 +19,8 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore
 from tensorflow_datasets.proto import tf_example_pb2
 
-from aion.data.splits import SPLITS, SplitRule
 from aion.errors import ArtefactError, DataError
+from aion.splits import SPLITS, SplitRule
 from aion.tokenspace import TokenSpace
 
 FORMAT = "aion.shards"

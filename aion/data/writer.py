@@ -31,9 +31,9 @@ from aion.data.shards import (
     code_dtype,
     to_record,
 )
-from aion.data.splits import SPLITS, SplitRule
 from aion.data.tally import Tally, split_entry
 from aion.errors import ArtefactError, DataError, WorkdirError
+from aion.splits import SPLITS, SplitRule
 from aion.tokenspace import TokenSpace
 
 _OPTIONS = "group_size:1"

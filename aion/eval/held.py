@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aion.data.splits import SplitRule
 from aion.errors import DataError
 from aion.eval.evaluator import Held
 from aion.observation import Observation
+from aion.splits import SplitRule
 from aion.surveys.record import Records, RecordSource
 
 Rows = Literal["train", "validation", "test", "all"]

@@ -16,7 +16,6 @@ from typing import Any
 from aion.codec import CodecBundle
 from aion.config import to_dataclass, to_plain
 from aion.data.shards import ShardSet
-from aion.data.splits import SplitRule
 from aion.errors import AionError, ArtefactError, WorkdirError
 from aion.eval.held import split_records
 from aion.generation import BUNDLE
@@ -28,6 +27,7 @@ from aion.observations import (
     open_catalog,
     specs_from_config,
 )
+from aion.splits import SplitRule
 from aion.tokenization import Progress, tokenize
 from aion.train.workdir import claim, write_whole
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from aion.errors import ConfigError, DataError, UnitError
+from aion.hashes import text_hashes
 from aion.observation import Category, Coefficients, Observation, Scalar, is_quantity
-from aion.surveys.record import Records, text_hashes
+from aion.surveys.record import Records
 from aion.surveys.tables import Table, open_table
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Shaped, UInt64
+from jaxtyping import Float64, Shaped
 
 from aion.errors import DataError
 from aion.observation import Observation
@@ -70,19 +70,3 @@ class RecordSource(Protocol):
     def read(self, partition: str) -> Iterator[Records]:
         """The records of one partition, in batches that fit into memory."""
         ...
-
-
-def text_hashes(texts: np.ndarray) -> UInt64[np.ndarray, " b"]:
-    """FNV-1a over the characters of each text [b]: the same anywhere and in any batch.
-
-    Args:
-        texts: str or bytes, [b].
-    """
-    plain = np.ascontiguousarray(texts.astype(np.str_))
-    width = max(plain.dtype.itemsize // 4, 1)
-    characters = plain.view(np.uint32).reshape(len(plain), width).astype(np.uint64)
-    state = np.full(len(plain), 0xCBF29CE484222325, np.uint64)
-    for column in characters.T:
-        step = (state ^ column) * np.uint64(0x100000001B3)
-        state = np.where(column > 0, step, state)
-    return state

@@ -30,7 +30,6 @@ from aion.data.allotment import Budget, Plan
 from aion.data.masking import MaskPolicy, Mixture, Uniform
 from aion.data.pipeline import TrainingStream
 from aion.data.shards import ShardSet
-from aion.data.splits import SplitRule
 from aion.errors import ArtefactError, UnitError
 from aion.eval.baselines import Baseline, Marginal, run_baselines
 from aion.eval.evaluator import Evaluator, Examples, Result
@@ -46,6 +45,7 @@ from aion.observation import Category, Coefficients, Image, Scalar
 from aion.observations import TableSource, fit_bundle, specs_from_config
 from aion.sampling.posterior import Posterior
 from aion.sampling.schemes import Chained, Scheme, Step
+from aion.splits import SplitRule
 from aion.surveys.record import Records, RecordSource
 from aion.tokenization import encode_records, tokenize
 from aion.tokenspace import TokenSpec

@@ -18,10 +18,10 @@ from aion.data.masking import Dirichlet, Official, WholeModalities, ours
 from aion.data.pipeline import Budget, TrainingStream
 from aion.data.requests import REQUESTS, practised, presence
 from aion.data.shards import ShardSet, TokenRecords
-from aion.data.splits import SplitRule
 from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
 from aion.modality import MODALITIES
+from aion.splits import SplitRule
 from aion.tokenspace import TokenSpace, TokenSpec
 
 TOKENS = {

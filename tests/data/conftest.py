@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from aion.data.shards import ShardSet, TokenRecords
-from aion.data.splits import SplitRule
 from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
 from aion.modality import Kind, Modality
+from aion.splits import SplitRule
 from aion.tokenspace import TokenSpace, TokenSpec
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "bench_pipeline.py"

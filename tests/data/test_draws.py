@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aion.data.draws import Draws, splitmix
+from aion.data.draws import Draws
+from aion.hashes import splitmix
 
 MANY = Draws.of(5, np.arange(4000))
 

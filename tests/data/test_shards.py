@@ -13,11 +13,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from aion.data.shards import ShardSet, TokenRecords, code_dtype
-from aion.data.splits import SPLITS, SplitRule
 from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
 from aion.errors import ArtefactError, DataError, TokenSpaceError, WorkdirError
 from aion.modality import Kind, Modality
+from aion.splits import SPLITS, SplitRule
 from aion.tokenspace import TokenSpace, TokenSpec
 
 

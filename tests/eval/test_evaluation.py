@@ -281,7 +281,7 @@ class Halves:
 
 
 def test_splits_are_gathered_without_copies(test):
-    from aion.data.splits import SplitRule
+    from aion.splits import SplitRule
 
     rule, source = SplitRule(folds=3, fold=1, validation=0.1), Halves(test.records)
     names = {

@@ -16,7 +16,6 @@ import pytest
 
 from aion.config import find_config, to_dataclass
 from aion.data.shards import ShardSet
-from aion.data.splits import SPLITS, SplitRule
 from aion.eval.held import gather, split_records
 from aion.eval.questions import values_of
 from aion.observations import (
@@ -25,6 +24,7 @@ from aion.observations import (
     open_catalog,
     specs_from_config,
 )
+from aion.splits import SPLITS, SplitRule
 from aion.tokenization import tokenize
 from aion_tokenizers.bins import Counts
 

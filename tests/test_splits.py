@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aion.data.splits import SPLITS, SplitRule
 from aion.errors import ConfigError, DataError
+from aion.splits import SPLITS, SplitRule
 
 CELLS = np.arange(12 * 16**2)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from aion.data.draws import splitmix
 from aion.errors import ConfigError, DataError
+from aion.hashes import splitmix
 
 SPLITS = ("train", "validation", "test")
 """The splits, in the order of their numbers."""
