@@ -11,7 +11,7 @@ exists only there (`Family.novel`): a split by cell then tests more than memory.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import healpy
 import numpy as np
@@ -129,7 +129,7 @@ class Sky:
     dec: tuple[float, float] = (-5.0, 25.0)
     per_cell: int = 32
     block: int = 64
-    split: SplitRule = SplitRule()
+    split: SplitRule = field(default_factory=SplitRule)
 
     def __post_init__(self) -> None:
         if self.objects < 1 or self.per_cell < 1 or self.block < 1:

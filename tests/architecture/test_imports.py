@@ -22,7 +22,7 @@ LAYERS = (
         "errors",
         "hashes",
     },
-    {"codec", "layouts", "splits"},
+    {"codec", "layouts", "records", "splits"},
     {"surveys", "mocksky", "data", "model", "sampling"},
     {"observations", "tokenization", "train", "generation"},
     {"eval", "planning", "report"},
