@@ -2,9 +2,10 @@
 """What a codec promises, and bundles: folders of codecs, one per modality or more.
 
 A bundle folder holds `bundle.json` and, per codec, `codecs/<name>/config.json` with
-`weights.safetensors`. A codec's class is named by a short word that is looked up in an
-allow-list (`CODECS`) and in the entry points of *installed* packages (group
-`aion.codecs`). No file names code to import, and nothing is pickled.
+`weights.safetensors`; folders in AION-1's layout are read too. A codec's class is named
+by a short word that is looked up in an allow-list (`CODECS`) and in the entry points of
+*installed* packages (group `aion.codecs`). No file names code to import, and nothing is
+pickled.
 """
 
 import hashlib
@@ -35,8 +36,17 @@ CODECS: Mapping[str, str] = {
     "coarse_fine": "aion_tokenizers.scalar:CoarseFine",
     "categories": "aion_tokenizers.scalar:Categories",
     "channels": "aion_tokenizers.scalar:Channels",
+    "official_image": "aion_tokenizers.official_image:OfficialImage",
+    "official_spectrum": "aion_tokenizers.official_spectrum:OfficialSpectrum",
+    "official_field": "aion_tokenizers.official_field:OfficialField",
+    "official_scalar": "aion_tokenizers.official_scalar:OfficialScalar",
+    "official_coefficients": "aion_tokenizers.official_scalar:OfficialCoefficients",
+    "official_catalog": "aion_tokenizers.official_catalog:OfficialCatalog",
 }
 """The codec classes of this project, by the word that stands in files."""
+
+OFFICIAL_READER = "aion_tokenizers.official"
+"""The module that reads AION-1's layout: `read_official`, `read_official_bundle`."""
 
 
 @runtime_checkable
@@ -115,16 +125,33 @@ def save_codec(codec: Codec, folder: Path) -> None:
     save_file(contiguous, folder / "weights.safetensors")
 
 
-def load_codec(folder: str | Path) -> Codec:
-    """Reads a codec that `save_codec` wrote.
+def load_codec(folder: str | Path, *, official_quirks: bool | None = None) -> Codec:
+    """Reads a codec that `save_codec` wrote, or one in AION-1's layout.
+
+    AION-1's layout is `codecs/<name>/` of a model, or an older repository of one codec:
+    `config.json` and `model.safetensors`.
+
+    Args:
+        folder: the codec's folder.
+        official_quirks: reproduce the defects of AION-1's PyTorch package too; only for
+            its codecs. None leaves it as stored, and off in AION-1's layout.
 
     Raises:
-        ArtefactError: a file is missing, broken, or of an unknown class or version.
+        ArtefactError: a file is missing, broken, or of an unknown class or version, or
+            the folder holds several codecs.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     folder = Path(folder)
+    if (folder / "codecs").is_dir():
+        raise ArtefactError(
+            f"{folder} holds several codecs",
+            "Load one of codecs/<name>, or all with aion.CodecBundle.load.",
+        )
+    quirks = {} if official_quirks is None else {"official_quirks": official_quirks}
+    if (folder / "model.safetensors").is_file():
+        return importlib.import_module(OFFICIAL_READER).read_official(folder, **quirks)
     try:
         content = json.loads((folder / "config.json").read_text())
         arrays = load_file(folder / "weights.safetensors")
@@ -138,7 +165,13 @@ def load_codec(folder: str | Path) -> Codec:
             f"reads version {VERSION}",
             "Upgrade aion-jax.",
         )
-    return codec_class(content["codec"]).from_state(content["config"], arrays)
+    if quirks and not content["codec"].startswith("official_"):
+        raise ArtefactError(
+            f"{folder}: codec {content['codec']!r} has no official quirks",
+            "Leave official_quirks out.",
+        )
+    cls = codec_class(content["codec"])
+    return cls.from_state(content["config"] | quirks, arrays)
 
 
 @dataclass(frozen=True)
@@ -228,10 +261,15 @@ class CodecBundle:
     def load(cls, folder: str | Path) -> "CodecBundle":
         """Reads a bundle folder and checks the digest of every codec.
 
+        A folder of an AION-1 model gives a bundle of the codecs it holds, in the order
+        of `MODALITIES`; there are no digests to check.
+
         Raises:
             ArtefactError: no bundle, another format, or weights that were changed.
         """
         folder = Path(folder)
+        if (folder / "codecs").is_dir() and not (folder / "bundle.json").is_file():
+            return importlib.import_module(OFFICIAL_READER).read_official_bundle(folder)
         try:
             content = json.loads((folder / "bundle.json").read_text())
         except (OSError, ValueError) as error:

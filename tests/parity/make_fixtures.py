@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: MIT
+"""Writes fixtures/: AION-1's PyTorch codecs with random weights, and what they do.
+
+Needs an environment with torch, safetensors and polymathic-aion 0.0.2, which must not
+be the one of this project: both import as `aion`. Nothing is downloaded.
+
+    python make_fixtures.py                  # rewrites fixtures/ beside this file
+    python make_fixtures.py --check FOLDER   # FOLDER/<case> was exported by us: same codes?
+
+A case is a folder in AION-1's layout, `config.json` and `model.safetensors`, with
+`cases.npz`: inputs, latents before the quantizer, codes, decoded values; names are
+group/name. Inputs are small integers times a step, which compress well.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from aion import modalities as M
+from aion.codecs.catalog import CatalogCodec
+from aion.codecs.image import ImageCodec
+from aion.codecs.quantizers import FiniteScalarQuantizer, LucidrainsLFQ
+from aion.codecs.scalar import (
+    GridScalarCodec,
+    LogScalarCodec,
+    MultiScalarCodec,
+    ScalarCodec,
+)
+from aion.codecs.scalar_field import ScalarFieldCodec
+from aion.codecs.spectrum import SpectrumCodec
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+LEGACY = ["DES-G", "DES-R", "DES-I", "DES-Z"]
+HSC = ["HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"]
+EVERY = 3  # decoded pixels that are kept; coprime with the patches
+
+IMAGES = {
+    "image": dict(
+        quantizer_levels=[7, 5, 5, 5, 5],
+        hidden_dims=16,
+        multisurvey_projection_dims=10,
+        n_compressions=2,
+        num_consecutive=1,
+        embedding_dim=5,
+    ),
+    "image_other": dict(
+        quantizer_levels=[8, 6, 4],
+        hidden_dims=24,
+        multisurvey_projection_dims=7,
+        n_compressions=3,
+        num_consecutive=2,
+        embedding_dim=3,
+        range_compression_factor=0.05,
+        mult_factor=4.0,
+    ),
+}
+_SPECTRUM = dict(
+    num_pixels=1024, encoder_depths=(1, 1, 2, 1), decoder_depths=(1, 2, 1, 1)
+)
+SPECTRA = {
+    "spectrum": dict(
+        encoder_dims=(8, 12, 16, 24),
+        decoder_dims=(16, 12, 8, 2),
+        latent_channels=24,
+        embedding_dim=10,
+        **_SPECTRUM,
+    ),
+    "spectrum_flux_only": dict(
+        encoder_dims=(8, 8, 12, 16),
+        decoder_dims=(12, 8, 6, 1),
+        latent_channels=16,
+        embedding_dim=10,
+        clip_flux=20.0,
+        clip_ivar=2.0,
+        input_scaling=0.5,
+        **_SPECTRUM,
+    ),
+    "spectrum_projected": dict(
+        encoder_depths=(1, 2, 1),
+        encoder_dims=(8, 12, 16),
+        decoder_depths=(1, 1, 1),
+        decoder_dims=(12, 8, 2),
+        latent_channels=16,
+        embedding_dim=6,
+        dim=6,
+        codebook_size=256,
+        lambda_min=3700.5,
+        resolution=1.7,
+        num_pixels=496,
+        normalization_range=(-0.5, 3),
+    ),
+}
+FIELDS = {
+    "field": dict(encoder_output_dim=16, embedding_dim=4, res_hidden_dims=8),
+    "field_other": dict(
+        encoder_output_dim=12,
+        decoder_input_dim=20,
+        embedding_dim=2,
+        res_hidden_dims=6,
+        num_res_layers=1,
+        num_downsamples=2,
+        output_activation_extension=0.1,
+        levels=[7, 6],
+    ),
+}
+_SIZES = dict(codebook_size=1024, reservoir_size=3000)
+SCALARS = {
+    "scalar": (ScalarCodec, dict(modality="SHAPE_E1", **_SIZES)),
+    "scalar_log": (
+        LogScalarCodec,
+        dict(modality="FLUX_G", **_SIZES, min_log_value=-3.0),
+    ),
+    "scalar_multi": (
+        MultiScalarCodec,
+        dict(
+            modality="bp_coefficients",
+            compression_fns=["arcsinh", "arcsinh"],
+            decompression_fns=["sinh", "sinh"],
+            codebook_size=250,
+            reservoir_size=600,
+            num_quantizers=7,
+        ),
+    ),
+    "scalar_grid": (GridScalarCodec, dict(modality="Z", codebook_size=1024)),
+}
+
+
+def arrays(tree, prefix=""):
+    """Nested dictionaries of tensors as one of arrays with names like a/b."""
+    found = {}
+    for name, value in tree.items():
+        path = f"{prefix}/{name}" if prefix else name
+        if isinstance(value, dict):
+            found |= arrays(value, path)
+        else:
+            tensor = isinstance(value, torch.Tensor)
+            found[path] = value.detach().numpy() if tensor else np.asarray(value)
+    return found
+
+
+def save(case, codec, config, outputs, drop=()):
+    folder = FIXTURES / case
+    folder.mkdir(parents=True, exist_ok=True)
+    if codec is not None:
+        state = {
+            k: v.detach().clone().contiguous()
+            for k, v in codec.state_dict().items()
+            if not k.endswith(tuple(drop) or ("\0",))
+        }
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        text = json.dumps(config, indent=1, sort_keys=True)
+        (folder / "config.json").write_text(text + "\n")
+    np.savez_compressed(folder / "cases.npz", **arrays(outputs))
+
+
+def scramble(module, seed):
+    """Gives every parameter and statistic a random value of a sensible size."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if not value.is_floating_point() or "latent_grid" in name:
+                continue
+            leaf, noise = (
+                name.rsplit(".", 1)[-1],
+                torch.randn(value.shape, generator=generator),
+            )
+            if leaf == "buckets":
+                continue
+            if leaf in ("gamma", "beta"):
+                value.copy_(0.3 * noise)
+            elif leaf == "running_var" or (value.ndim == 1 and leaf == "weight"):
+                value.copy_(1 + 0.2 * noise.clamp(-3, 3))
+            elif value.ndim < 2:
+                value.copy_(0.2 * noise)
+            else:
+                value.copy_(noise / value[0].numel() ** 0.5)
+    return module.eval()
+
+
+def centre(convolution, latent):
+    """Makes the channels of a latent about standard normal, so that many codes occur."""
+    with torch.no_grad():
+        mean, std = latent.mean((0, 2)), latent.std((0, 2)).clamp_min(1e-3)
+        convolution.bias.copy_((convolution.bias - mean) / std)
+        shape = (-1, *[1] * (convolution.weight.ndim - 1))
+        convolution.weight.div_(std.reshape(shape))
+
+
+def noise(rng, *shape, step=0.05, top=100):
+    """Integers about normal and a step: values = integers * step, exact in float32."""
+    numbers = np.clip(np.rint(rng.standard_normal(shape) * top / 3), -top, top)
+    return numbers.astype(np.int8), np.float32(step)
+
+
+def images():
+    for number, (case, config) in enumerate(IMAGES.items()):
+        rng = np.random.default_rng(number)
+        codec = scramble(ImageCodec(**config), 11 + number)
+        flux = torch.tensor(rng.standard_normal((2, 4, 96, 96)) * 0.3).float()
+        with torch.no_grad():
+            fit = M.LegacySurveyImage(flux=flux, bands=LEGACY)
+            centre(codec.pre_quant_proj, codec._encode(fit))
+            codec.subsample_out.weight.mul_(0.2)
+            codec.subsample_out.bias.mul_(0.2)
+        found = {}
+        for name, bands, cls, step, size in (
+            ("legacy", LEGACY, M.LegacySurveyImage, 0.0625, (97, 104)),
+            ("subset", ["DES-Z", "DES-R"], M.LegacySurveyImage, 0.5, (96, 96)),
+            ("hsc", HSC, M.HSCImage, 1.0, (101, 96)),
+        ):
+            numbers, step = noise(rng, 1, len(bands), *size, step=step)
+            flux = torch.tensor(numbers * step)
+            with torch.no_grad():
+                latent = codec._encode(cls(flux=flux.clone(), bands=bands))
+                codes = codec.encode(cls(flux=flux.clone(), bands=bands))
+                # HSC first makes the package's decode fail; with DES first the planes
+                # of HSC come out in the units of the Legacy Surveys.
+                asked = LEGACY[:1] + HSC if name == "hsc" else bands
+                decoded = codec.decode(codes, bands=asked).flux
+            found[name] = dict(
+                numbers=numbers,
+                step=step,
+                bands=bands,
+                latent=latent,
+                codes=codes,
+                asked=asked,
+                decoded=decoded[..., ::EVERY, ::EVERY],
+                decoded_rms=decoded.square().mean((0, 2, 3)).sqrt(),
+            )
+        save(case, codec, config, found)
+
+
+def spectrum_inputs(rng, name):
+    """Two spectra on a linear, a logarithmic, an uneven grid, or two grids at once."""
+    wavelength = {
+        "linear": np.tile(3590 + 0.8 * np.arange(900), (2, 1)),
+        "logarithmic": np.tile(10 ** (3.57 + 1e-4 * np.arange(700)), (2, 1)),
+        "uneven": np.tile(3300 + np.cumsum(rng.uniform(0.2, 3.0, 500)), (2, 1)),
+        "two_grids": np.sort(rng.uniform(3450, 4500, (2, 640)), axis=1),
+    }[name].astype(np.float32)
+    numbers, step = noise(rng, *wavelength.shape, step=0.25)
+    base = np.float32([[2.0], [80.0]]) if name == "linear" else np.float32([[0], [9.0]])
+    ivar, ivar_step = np.abs(noise(rng, *wavelength.shape)[0]), np.float32(0.03125)
+    bad = rng.random(wavelength.shape) < 0.03
+    flux = numbers * step + base
+    inverse = ivar * ivar_step
+    if name == "linear":
+        flux[0, 100:110] = np.nan
+        inverse[1, 50], inverse[1, 51] = np.inf, -1.0
+        flux[1, 60] = 5e5
+    return dict(flux=flux, ivar=inverse, mask=bad, wavelength=wavelength)
+
+
+def spectra():
+    for number, (case, config) in enumerate(SPECTRA.items()):
+        rng = np.random.default_rng(100 + number)
+        codec = scramble(SpectrumCodec(**config), 21 + number)
+
+        def given(x, cls=M.DESISpectrum):
+            return cls(**{k: torch.tensor(v) for k, v in x.items()})
+
+        with torch.no_grad():
+            fit = given(spectrum_inputs(rng, "linear"))
+            centre(codec.quant_conv, codec._encode(fit)[0])
+            if config["decoder_dims"][-1] == 2:  # about as many good pixels as bad
+                bits = codec.quantizer.decode(codec.encode(fit)[:, 1:])
+                raw = codec.decoder(codec.post_quant_conv(bits))
+                last = codec.decoder.stages[-1][-1].pwconv2
+                last.bias[1] -= raw[:, 1].median()
+        found = {"wavelength": codec.latent_grid.wavelength}
+        for name in ("linear", "logarithmic", "uneven", "two_grids"):
+            x = spectrum_inputs(rng, name)
+            with torch.no_grad():
+                latent, _ = codec._encode(given(x))
+                if hasattr(codec.quantizer._quantizer.project_in, "weight"):
+                    projection = codec.quantizer._quantizer.project_in
+                    latent = projection(latent.movedim(1, -1)).movedim(-1, 1)
+                codes = codec.encode(given(x, M.SDSSSpectrum))
+                free = codec.decode(codes)
+                observed = codec.decode(codes, wavelength=torch.tensor(x["wavelength"]))
+            found[name] = dict(
+                input=x,
+                latent=latent,
+                codes=codes,
+                grid=dict(flux=free.flux, mask=free.mask),
+                observed=dict(flux=observed.flux, mask=observed.mask),
+            )
+        config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+        save(case, codec, config, found)
+
+
+def fields():
+    for number, (case, config) in enumerate(FIELDS.items()):
+        rng = np.random.default_rng(200 + number)
+        codec = scramble(ScalarFieldCodec(**config), 41 + number)
+        numbers, step = noise(rng, 2, 113, 120, step=1 / 64)
+        x = M.LegacySurveySegmentationMap(field=torch.tensor(numbers * step + 0.5))
+        with torch.no_grad():
+            centre(codec.encode_proj, codec._encode(x))
+            latent, codes = codec._encode(x), codec.encode(x)
+            decoded = codec.decode(codes).field
+        found = dict(numbers=numbers, step=step, latent=latent, codes=codes)
+        found |= dict(decoded=decoded[..., ::EVERY, ::EVERY])
+        save(case, codec, config, found)
+
+
+def probes(codebook, rng):
+    """Edges, middles, values beyond, and values that are no numbers."""
+    middle = (codebook[1:] + codebook[:-1]) / 2
+    spread = codebook.mean() + codebook.std() * rng.standard_normal(200)
+    ends = [codebook.min() - 1, codebook.max() + 1, np.inf, -np.inf, np.nan]
+    parts = [codebook[::7], middle[::5], ends, spread]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def scalars():
+    rng = np.random.default_rng(300)
+    data = {
+        "scalar": rng.standard_normal(2500),
+        "scalar_log": np.exp(2 * rng.standard_normal(5000)),
+        "scalar_multi": 50 * rng.standard_normal((1000, 7)),
+    }
+    for case, (cls, config) in SCALARS.items():
+        codec = cls(**config).eval()
+        torch.manual_seed(32)
+        if case in data:
+            codec.quantizer(torch.tensor(data[case]).float())
+        else:  # the released redshift's buckets reach 6, not the constructor's 1
+            codec.quantizer.buckets.copy_(torch.linspace(0, 6, 1024))
+        if case == "scalar_multi":
+            values = np.sinh(rng.uniform(-6, 6, (200, 7))).astype(np.float32)
+            values[0, 0], values[1, 1], values[2, 2] = np.nan, np.inf, -np.inf
+        else:
+            values = probes(codec.quantizer.codebook.numpy(), rng)
+        if case == "scalar_log":
+            values = np.concatenate([np.exp(values), [0, -5, 1e9, 0.05, np.nan]])
+        value = torch.tensor(values).float()
+        codes = codec.encode(codec.modality(value=value.clone()))
+        found = dict(value=value, codes=codes, decoded=codec.decode(codes).value)
+        save(case, codec, config, found)
+
+
+def catalog():
+    codec, rng = CatalogCodec().eval(), np.random.default_rng(400)
+    torch.manual_seed(51)
+    for number, key in enumerate(("SHAPE_E1", "SHAPE_E2", "SHAPE_R"), start=1):
+        values = torch.tensor(rng.standard_normal(100_000) * number * 0.3).float()
+        codec.quantizer.quantizers[key](values)
+    shape = (4, 20)
+    x = dict(X=rng.integers(0, 96, shape), Y=rng.integers(0, 96, shape))
+    for key in ("SHAPE_E1", "SHAPE_E2", "SHAPE_R"):
+        x[key] = np.abs(rng.standard_normal(shape)).astype(np.float32)
+    for row, count in enumerate((20, 7, 1, 0)):
+        for values in x.values():
+            values[row, count:] = 9999
+    codes = codec.encode(
+        M.LegacySurveyCatalog(**{k: torch.tensor(v) for k, v in x.items()})
+    )
+    decoded = codec.decode(codes)
+    found = dict(input=x, codes=codes, decoded={k: getattr(decoded, k) for k in x})
+    # Fitting alone reads the reservoirs of 100,000 values.
+    save("catalog", codec, dict(mask_value=9999), found, drop=["_reservoir"])
+
+
+def quantizers():
+    generator = torch.Generator().manual_seed(61)
+    found = {}
+    for levels in ([7, 5, 5, 5, 5], [8, 5, 5, 5], [8, 8, 8, 5, 5, 5], [3, 4], [2, 9]):
+        quantizer = FiniteScalarQuantizer(levels=levels)
+        latent = torch.randn(4, len(levels), 33, generator=generator) * 2
+        total = int(np.prod(levels))
+        codes = torch.arange(0, total, max(1, total // 200))[None].int()
+        found["fsq_" + "_".join(map(str, levels))] = dict(
+            latent=latent,
+            codes=quantizer.encode(latent),
+            values=quantizer.quantize(latent),
+            some=codes,
+            decoded=quantizer.decode(codes),
+        )
+    lfq = LucidrainsLFQ(dim=10, codebook_size=1024)
+    latent = torch.randn(3, 10, 50, generator=generator) * 0.02
+    values, loss, _ = lfq(latent)
+    codes = lfq.eval().encode(latent)
+    found["lfq"] = dict(latent=latent, codes=codes, decoded=lfq.decode(codes))
+    found["lfq"] |= dict(values=values, loss=loss)
+    save("quantizers", None, None, found)
+
+
+def check(folder):
+    """Loads what we exported into the PyTorch classes and compares their codes."""
+    classes = dict.fromkeys(IMAGES, ImageCodec) | dict.fromkeys(SPECTRA, SpectrumCodec)
+    classes |= dict.fromkeys(FIELDS, ScalarFieldCodec)
+    classes |= {case: cls for case, (cls, _) in SCALARS.items()}
+    for case, cls in classes.items():
+        config = json.loads((folder / case / "config.json").read_text())
+        codec = cls(**config)
+        codec.load_state_dict(load_file(folder / case / "model.safetensors"))
+        known = np.load(FIXTURES / case / "cases.npz")
+        if cls is ImageCodec:
+            flux = torch.tensor(known["legacy/numbers"] * known["legacy/step"])
+            x, codes = M.LegacySurveyImage(flux=flux, bands=LEGACY), "legacy/codes"
+        elif cls is SpectrumCodec:
+            names = ("flux", "ivar", "mask", "wavelength")
+            parts = {k: torch.tensor(known[f"linear/input/{k}"]) for k in names}
+            x, codes = M.DESISpectrum(**parts), "linear/codes"
+        elif cls is ScalarFieldCodec:
+            field = torch.tensor(known["numbers"] * known["step"] + np.float32(0.5))
+            x, codes = M.LegacySurveySegmentationMap(field=field), "codes"
+        else:
+            x, codes = codec.modality(value=torch.tensor(known["value"])), "codes"
+        with torch.no_grad():
+            same = np.array_equal(codec.eval().encode(x).numpy(), known[codes])
+        if not same:
+            raise SystemExit(f"{case}: the exported codec gives other codes")
+    return f"{len(classes)} exported codecs give the same codes"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", type=Path)
+    folder = parser.parse_args().check
+    torch.set_num_threads(1)
+    if folder:
+        print(check(folder))
+    else:
+        for make in (images, spectra, fields, scalars, catalog, quantizers):
+            make()
