@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The sky in parts that are matched one by one, each with all that can matter to it.
+
+A part is a range of HEALPix pixels. Its objects depend on entries outside it, but no
+further away than `Rules.reach`, which is less than the least width of a pixel: all
+pixels that touch an occupied pixel of the part are enough. Stars that move further than
+`slack` between epochs are few and have patches of their own: whatever touches a patch
+of such a star depends on all of the patch, and on the patches that overlap it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from aion.errors import ConfigError
+from aion.surveys.epochs import ARCSEC, unit_vectors
+from aion.surveys.files import write_arrays
+from aion.surveys.runs import ORDER
+
+BASE_ORDER = 4
+"""Cells of the output and of splits; no part is wider without need."""
+PART_ROWS = 500_000
+_LEAST_WIDTH = 0.5
+"""The least distance across a pixel over the square root of its area is above 0.6
+(measured at all latitudes, tests/surveys/test_crossmatch.py)."""
+
+
+def check_reach(reach: float) -> None:
+    """Whether the pixels next to a pixel hold all within `reach` arcsec of it.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    width = np.sqrt(4 * np.pi / (12 * 4**ORDER)) / ARCSEC
+    if reach > _LEAST_WIDTH * width:
+        raise ConfigError(
+            f"objects reach over {reach:.0f} arcsec, more than "
+            f"{_LEAST_WIDTH * width:.0f}",
+            "Match with smaller radii, or fewer surveys at once.",
+        )
+
+
+def cut(counts: Int[np.ndarray, " p"], limit: int) -> list[list[int]]:
+    """Ranges [first, last) of pixels with at most `limit` rows each where that goes.
+
+    Cells of `BASE_ORDER` are divided until they are small enough, then those that
+    follow each other are put together.
+
+    Args:
+        counts: rows by pixel of `ORDER`.
+        limit: rows per range.
+    """
+    total = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    size = 4 ** (ORDER - BASE_ORDER)
+    stack = [(cell * size, size) for cell in range(len(counts) // size)][::-1]
+    parts: list[list[int]] = []
+    held = 0
+    while stack:
+        first, width = stack.pop()
+        rows = int(total[first + width] - total[first])
+        if rows > limit and width > 1:
+            quarter = width // 4
+            stack += [(first + k * quarter, quarter) for k in (3, 2, 1, 0)]
+        elif rows and parts and held + rows <= limit:
+            parts[-1][1] = first + width
+            held += rows
+        elif rows:
+            parts.append([first, first + width])
+            held = rows
+    return parts
+
+
+def next_to(
+    occupied: Int[np.ndarray, " k"], first: int, last: int
+) -> Int[np.ndarray, " m"]:
+    """Pixels outside [first, last) that touch an occupied one, sorted."""
+    import healpy
+
+    if not len(occupied):
+        return np.empty(0, np.int64)
+    around = np.unique(healpy.get_all_neighbours(2**ORDER, occupied, nest=True))
+    return around[(around >= 0) & ((around < first) | (around >= last))]
+
+
+def write_patches(
+    folder: Path,
+    ra: Float64[np.ndarray, " k"],
+    dec: Float64[np.ndarray, " k"],
+    radius: Float64[np.ndarray, " k"],
+) -> None:
+    """Keeps the pixels of the patches of fast stars, and which patches overlap.
+
+    Args:
+        folder: where; two arrays, `pixel` sorted and `label`, one number for all
+            patches that hang together.
+        ra, dec: places of the stars, degrees.
+        radius: of their patches, arcsec.
+    """
+    import healpy
+
+    xyz = unit_vectors(ra, dec)
+    labels = np.arange(len(ra))
+    if len(ra):
+        tree = KDTree(xyz)
+        near = tree.query_pairs(2 * radius.max() * ARCSEC, output_type="ndarray")
+        gap = np.linalg.norm(xyz[near[:, 0]] - xyz[near[:, 1]], axis=1) / ARCSEC
+        near = near[gap <= radius[near].sum(axis=1) * (1 + 1e-6)]
+        graph = coo_array((np.ones(len(near)), near.T), (len(ra), len(ra)))
+        labels = connected_components(graph, directed=False)[1]
+    discs = [
+        healpy.query_disc(2**ORDER, place, size * ARCSEC, inclusive=True, nest=True)
+        for place, size in zip(xyz, radius, strict=True)
+    ]
+    pixel = np.concatenate([*discs, np.empty(0, np.int64)]).astype(np.int64)
+    label = np.repeat(labels, [len(disc) for disc in discs]).astype(np.int64)
+    order = np.argsort(pixel, kind="stable")
+    write_arrays(folder, {"pixel": pixel[order], "label": label[order]})
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Patches of fast stars as `write_patches` keeps them.
+
+    Attributes:
+        pixel: pixels of all patches, sorted, [k].
+        label: number of the group of overlapping patches, [k].
+    """
+
+    pixel: Int[np.ndarray, " k"]
+    label: Int[np.ndarray, " k"]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Patches":
+        """Those in a folder."""
+        return cls(*(np.load(folder / f"{name}.npy") for name in ("pixel", "label")))
+
+    def touching(
+        self, first: int, last: int, around: Int[np.ndarray, " m"]
+    ) -> Int[np.ndarray, " n"]:
+        """Pixels of all patches that hang together with a part and its surroundings."""
+        inside = slice(*np.searchsorted(self.pixel, (first, last)))
+        labels = [self.label[inside], self.label[np.isin(self.pixel, around)]]
+        touched = np.unique(np.concatenate(labels))
+        return np.unique(self.pixel[np.isin(self.label, touched)])
+
+
+def fast_stars(
+    blocks: Sequence[Mapping[str, np.ndarray]], reach: float, slack: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places and patch radii in arcsec of rows that move further than `slack`.
+
+    Args:
+        blocks: each with ra, dec and shift (arcsec between epochs).
+        reach: of an object, arcsec.
+        slack: what is not fast, arcsec.
+    """
+    none = np.empty(0)
+    chosen = [
+        (b["ra"][far], b["dec"][far], b["shift"][far] + reach)
+        for b in blocks
+        if (far := b["shift"] > slack).any()
+    ]
+    columns = zip(*chosen, strict=True) if chosen else ([none], [none], [none])
+    ra, dec, radius = (np.concatenate(list(column)) for column in columns)
+    return ra, dec, radius
