@@ -34,14 +34,30 @@ _DESI_ARMS = (
         (28.0, 31.8, 67.6, 87.0, 94.8, 99.3, 102.3, 97.0, 92.0, 85.0, 75.0, 68.0),
     ),
 )
-_DESI_SIGMA = (0.84, 0.74, 0.90)  # of each arm's line spread function, in pixels
+# Sigma of each arm's line spread function at its two ends, in pixels.
+_DESI_SIGMA = ((0.84, 0.83), (0.73, 0.75), (0.88, 0.95))
 # SDSS: electrons for the same flux in a pixel of 1e-4 dex in 3,600 s.
 _SDSS_WAVELENGTH = (
-    *(3600, 3840, 3950, 4100, 4300, 4500, 4800, 5100, 5400, 5700, 5850, 5950, 6050),
+    *(
+        3600,
+        3800,
+        3840,
+        3950,
+        4100,
+        4300,
+        4500,
+        4800,
+        5100,
+        5400,
+        5700,
+        5850,
+        5950,
+        6050,
+    ),
     *(6200, 6500, 6800, 7100, 7400, 7800, 8200, 8600, 9000, 9200, 9800, 10400),
 )
 _SDSS_ELECTRONS = (
-    *(2.5, 6.1, 7.5, 10.8, 14.3, 17.3, 21.9, 25.1, 26.8, 25.5, 21.5, 29.1, 36.2),
+    *(2.3, 4.5, 6.1, 7.5, 10.8, 14.3, 17.3, 21.9, 25.1, 26.8, 25.5, 21.5, 29.1, 36.2),
     *(38.5, 45.8, 48.4, 49.5, 47.5, 42.3, 34.5, 27.4, 20.5, 18.0, 11.0, 4.0),
 )
 _SDSS_SIGMA = (
@@ -63,6 +79,9 @@ class Spectrograph:
         fibre: diameter, arcsec.
         seeing: FWHM, arcsec.
         star_light: share of a star's light that the fibre takes.
+        airglow: brightness of the sky's lines over the shipped table's, which is of the
+            year 2000, near a maximum of the Sun's activity.
+        sky_residual: error of the subtracted sky over the sky.
         bright_sky: where the sky has more than this many times its median, pixels are
             flagged; infinite = never.
         hits: bad places per spectrum, mean.
@@ -76,6 +95,8 @@ class Spectrograph:
     fibre: float
     seeing: float
     star_light: float
+    airglow: float
+    sky_residual: float
     bright_sky: float
     hits: float
 
@@ -99,7 +120,7 @@ class Spectrograph:
     def sky(self) -> np.ndarray:
         """What a dark sky sends into a fibre, in units of a star's flux, [l]."""
         area = np.pi * (self.fibre / 2) ** 2 / self.star_light
-        return area * night_sky(self.edges, self.edge_sigma)
+        return area * night_sky(self.edges, self.edge_sigma, self.airglow)
 
     @cached_property
     def bands(self) -> np.ndarray:
@@ -117,7 +138,13 @@ def desi() -> Spectrograph:
             for at, electrons in _DESI_ARMS
         ]
     )
-    sigma = (arms * np.array(_DESI_SIGMA)[:, None]).sum(axis=0) / arms.sum(axis=0)
+    blur = np.stack(
+        [
+            np.interp(wavelength, (at[0], at[-1]), ends)
+            for (at, _), ends in zip(_DESI_ARMS, _DESI_SIGMA, strict=True)
+        ]
+    )
+    sigma = (arms * blur).sum(axis=0) / arms.sum(axis=0)
     return Spectrograph(
         name="DESI",
         wavelength=wavelength,
@@ -127,6 +154,8 @@ def desi() -> Spectrograph:
         fibre=1.5,
         seeing=1.1,
         star_light=0.65,
+        airglow=0.45,
+        sky_residual=0.0,
         bright_sky=np.inf,
         hits=6.0,
     )
@@ -135,17 +164,28 @@ def desi() -> Spectrograph:
 @lru_cache(maxsize=1)
 def sdss() -> Spectrograph:
     """SDSS's first camera (2000-2009): 3,842 pixels of 1e-4 dex, 3,800-9,200 A."""
-    return _sloan("SDSS", 3.5797, 3842, fibre=3.0, gain=1.0)
+    return _sloan(
+        "SDSS", 3.5797, 3842, fibre=3.0, gain=1.0, star_light=0.8, sky_residual=0.010
+    )
 
 
 @lru_cache(maxsize=1)
 def boss() -> Spectrograph:
     """The camera of BOSS and eBOSS: 4,608 pixels of 1e-4 dex, 3,600-10,400 A."""
-    return _sloan("BOSS", 3.5563, 4608, fibre=2.0, gain=1.6)
+    return _sloan(
+        "BOSS", 3.5563, 4608, fibre=2.0, gain=1.6, star_light=0.6, sky_residual=0.006
+    )
 
 
 def _sloan(
-    name: str, start: float, count: int, *, fibre: float, gain: float
+    name: str,
+    start: float,
+    count: int,
+    *,
+    fibre: float,
+    gain: float,
+    star_light: float,
+    sky_residual: float,
 ) -> Spectrograph:
     wavelength = 10 ** (start + 1e-4 * np.arange(count))
     electrons = np.interp(wavelength, _SDSS_WAVELENGTH, _SDSS_ELECTRONS)
@@ -157,7 +197,9 @@ def _sloan(
         read_variance=np.full(count, 300.0),
         fibre=fibre,
         seeing=1.5,
-        star_light=0.8 if fibre > 2.5 else 0.6,
+        star_light=star_light,
+        airglow=1.0,
+        sky_residual=sky_residual,
         bright_sky=8.0,
         hits=4.0,
     )

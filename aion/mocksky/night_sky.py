@@ -18,7 +18,7 @@ from aion.mocksky.linespread import lines_in_pixels
 _ABSORPTION = (
     (6869.0, 6950.0, 0.25),
     (7168.0, 7340.0, 0.12),
-    (7594.0, 7700.0, 0.60),
+    (7594.0, 7690.0, 0.70),
     (8130.0, 8350.0, 0.12),
     (8940.0, 9240.0, 0.18),
     (9290.0, 9800.0, 0.35),
@@ -39,12 +39,13 @@ def sky_table() -> dict[str, np.ndarray]:
         return {name: table[name].astype(np.float64) for name in table.files}
 
 
-def night_sky(edges: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def night_sky(edges: np.ndarray, sigma: np.ndarray, airglow: float = 1.0) -> np.ndarray:
     """Brightness of a dark sky in pixels.
 
     Args:
         edges: vacuum wavelengths in Angstrom, increasing, [l + 1].
         sigma: of the line spread function at the edges, Angstrom, [l + 1].
+        airglow: of the lines, relative to the table's night.
 
     Returns:
         1e-17 erg/s/cm2/Angstrom/arcsec2, [l].
@@ -54,9 +55,8 @@ def night_sky(edges: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     continuum = np.interp(
         centre, table["continuum_wavelength"], table["continuum_brightness"]
     )
-    return continuum + lines_in_pixels(
-        table["line_wavelength"], table["line_brightness"], edges, sigma
-    )
+    light = airglow * table["line_brightness"]
+    return continuum + lines_in_pixels(table["line_wavelength"], light, edges, sigma)
 
 
 def transmission(wavelength: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aion.errors import ConfigError
+from aion.mocksky.cosmology import distance_modulus
 from aion.mocksky.objects import KINDS, Objects
 
 LIGHT = 299792.458
@@ -97,10 +98,8 @@ def measure_dispersion(
         dispersion and its error in km/s, [b] each; 0 for what is no galaxy, as in the
         files of SDSS.
     """
-    z = np.maximum(objects.redshift, 1e-3)
-    # Luminosity distance to second order in z, H0 70 km/s/Mpc, q0 -0.55.
-    megaparsec = LIGHT / 70.0 * (z + 0.775 * z**2)
-    absolute = objects.magnitude - 5 * np.log10(megaparsec) - 25.0
+    modulus = distance_modulus(np.maximum(objects.redshift, 1e-3))
+    absolute = objects.magnitude - modulus
     true = (
         200.0 * 10 ** (-0.1 * (absolute + 22.0)) * (0.4 + 0.6 * objects.bulge_fraction)
     )

@@ -5,13 +5,14 @@ The light an object sends into a fibre is blurred by the line spread function an
 in pixels (`linespread`), then noise is added: photons of object and sky, and read-out
 noise, with k electrons for each unit of flux in a pixel,
 
-    variance = (max(flux, 0) + sky) / k + read_noise^2 / k^2.
+    variance = (max(flux, 0) + sky) / k + read_noise^2 / k^2 + (residual sky)^2.
 
 k is that of `fibre_cameras` times the exposure: DESI's main survey aims at 1,000 s in
 the dark and 180 s in bright time (Schlafly et al. 2023).
 
-Not realistic: no error of flux calibration, no imperfect sky subtraction, noise of
-neighbouring pixels is independent, the line spread function is the same in all fibres.
+Not realistic: no error of flux calibration; noise of neighbouring pixels is independent
+(of imperfectly subtracted sky lines too); the line spread function is the same in all
+fibres.
 """
 
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ def _observe(
     variance = np.maximum(truth, 0)
     variance += sky.astype(np.float32) + read.astype(np.float32) * factor
     variance *= per_electron * factor
+    variance += (camera.sky_residual * sky.astype(np.float32)) ** 2
     ivar = 1 / variance
     flux = rng.standard_normal(truth.shape, dtype=np.float32)
     flux *= np.sqrt(variance, out=variance)

@@ -90,7 +90,7 @@ def from_desi(folder, continuum):
         wavelength = file["Z_WAVELENGTH"].data.astype(float)
         variance = 1 / file["Z_IVAR"].data[0].astype(float)
     quiet = np.interp(wavelength, *floor(wavelength, variance, 200.0))
-    value = 1.6 * continuum * (variance / quiet - 1)
+    value = 3.5 * continuum * (variance / quiet - 1)
     rows = wavelength > JOIN
     weight = 1 / (0.1 * np.abs(value[rows]) + 0.1)
     sigma = np.full(rows.sum(), 0.72)
