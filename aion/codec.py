@@ -107,7 +107,7 @@ def codec_digest(codec: Codec) -> str:
     config, arrays = codec.state()
     digest = hashlib.sha256(json.dumps([codec.word, config], sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -121,7 +121,7 @@ def save_codec(codec: Codec, folder: Path) -> None:
     config, arrays = codec.state()
     content = {"codec": codec.word, "version": VERSION, "config": config}
     (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
-    contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     save_file(contiguous, folder / "weights.safetensors")
 
 

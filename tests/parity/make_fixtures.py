@@ -5,7 +5,7 @@ Needs an environment with torch, safetensors and polymathic-aion 0.0.2, which mu
 be the one of this project: both import as `aion`. Nothing is downloaded.
 
     python make_fixtures.py                  # rewrites fixtures/ beside this file
-    python make_fixtures.py --check FOLDER   # FOLDER/<case> was exported by us: same codes?
+    python make_fixtures.py --check FOLDER   # are codecs that we exported the same?
 
 A case is a folder in AION-1's layout, `config.json` and `model.safetensors`, with
 `cases.npz`: inputs, latents before the quantizer, codes, decoded values; names are
@@ -182,7 +182,7 @@ def scramble(module, seed):
 
 
 def centre(convolution, latent):
-    """Makes the channels of a latent about standard normal, so that many codes occur."""
+    """Makes the channels of a latent about standard normal: many codes occur."""
     with torch.no_grad():
         mean, std = latent.mean((0, 2)), latent.std((0, 2)).clamp_min(1e-3)
         convolution.bias.copy_((convolution.bias - mean) / std)
@@ -309,7 +309,10 @@ def fields():
 
 
 def probes(codebook, rng):
-    """Edges, middles, values beyond, and values that are no numbers."""
+    """Edges, middles, values beyond, and values that are no numbers.
+
+    Edges come first: through a logarithm, rounding decides on which side they are.
+    """
     middle = (codebook[1:] + codebook[:-1]) / 2
     spread = codebook.mean() + codebook.std() * rng.standard_normal(200)
     ends = [codebook.min() - 1, codebook.max() + 1, np.inf, -np.inf, np.nan]
@@ -337,7 +340,8 @@ def scalars():
         else:
             values = probes(codec.quantizer.codebook.numpy(), rng)
         if case == "scalar_log":
-            values = np.concatenate([np.exp(values), [0, -5, 1e9, 0.05, np.nan]])
+            values = np.exp(values[len(codec.quantizer.codebook[::7]) :])
+            values = np.concatenate([values, [0, -5, 1e9, 0.05, np.nan]])
         value = torch.tensor(values).float()
         codes = codec.encode(codec.modality(value=value.clone()))
         found = dict(value=value, codes=codes, decoded=codec.decode(codes).value)

@@ -82,7 +82,7 @@ def variables(module: Any, prefix: str = "") -> dict[str, nnx.Variable]:
 def official_arrays(module: Any) -> dict[str, np.ndarray]:
     """The arrays of a module as PyTorch's state dict holds them."""
     return {
-        name: np.ascontiguousarray(_layout(variable)[1](np.asarray(variable[...])))
+        name: np.asarray(_layout(variable)[1](np.asarray(variable[...])), order="C")
         for name, variable in variables(module).items()
     }
 
@@ -244,7 +244,7 @@ def export_official(codec: Any, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config["official"], indent=1) + "\n")
-    contiguous = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    contiguous = {k: np.asarray(v, order="C") for k, v in arrays.items()}
     save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
 
 

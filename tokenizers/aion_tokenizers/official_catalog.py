@@ -157,8 +157,7 @@ class OfficialCatalog:
         wrong = [n for n in books if arrays[n].shape != (BINS,)]
         if wrong or mask_value != MASK_VALUE:
             raise ArtefactError(
-                f"{what}: mask_value {mask_value}, arrays {wrong} not "
-                f"[{BINS}]",
+                f"{what}: mask_value {mask_value}, arrays {wrong} not [{BINS}]",
                 f"AION-1 has mask_value {MASK_VALUE} and {BINS} bins.",
             )
         return cls(dict(arrays), bool(config.get("official_quirks", False)))

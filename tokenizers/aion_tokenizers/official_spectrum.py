@@ -305,15 +305,12 @@ class OfficialSpectrum:
         self, values: np.ndarray, rows: np.ndarray, on_grid: bool
     ) -> Bool[np.ndarray, "b l"]:
         """True = valid; a logit of a bad pixel above zero is one."""
-        shape = (len(values), values.shape[-1])
-        if values.shape[1] == 1:
-            valid = np.full(shape, on_grid or not self.official_quirks)
-        else:
-            valid = values[:, 1] <= 0
-        if self.official_quirks:
-            return valid
         inside = (rows >= self.wavelength[0]) & (rows <= self.wavelength[-1])
-        return valid & inside
+        inside = np.broadcast_to(inside, (len(values), values.shape[-1]))
+        if values.shape[1] == 2:
+            valid = values[:, 1] <= 0
+            return valid if self.official_quirks else valid & inside
+        return ~inside if self.official_quirks and not on_grid else inside.copy()
 
 
 def _scale(norm: Float32[np.ndarray, " b"]) -> Float32[np.ndarray, " b"]:

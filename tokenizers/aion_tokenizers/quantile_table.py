@@ -39,7 +39,7 @@ class QuantileTable:
 
     @classmethod
     def of(
-        cls, edges: Sequence[Float32[np.ndarray, " e"]], curves: Sequence[Curve]
+        cls, edges: Sequence[Float32[np.ndarray, "_"]], curves: Sequence[Curve]
     ) -> "QuantileTable":
         """Columns side by side; they may have different numbers of edges."""
         longest = max(len(e) for e in edges)
