@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from aion.layouts.gaia import GAIA
-from aion.layouts.imaging import BAND_COLUMNS, HSC, LEGACY, SOURCE_TYPES
+from aion.layouts.imaging import BAND_COLUMNS, HSC, LEGACY, SOURCE_TYPES, resized
 from aion.layouts.labels import GZ10, PROVABGS
 from aion.layouts.layout import Column, Layout, MaskSense
 from aion.layouts.spectra import DESI, DESI_GRID, SDSS
@@ -36,4 +36,5 @@ __all__ = [
     "Column",
     "Layout",
     "MaskSense",
+    "resized",
 ]

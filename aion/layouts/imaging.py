@@ -6,6 +6,8 @@ nanomaggies per pixel (Legacy, zero point 22.5 AB) or counts (HSC, 27.0 AB), mas
 are True where a pixel is good, one for all bands in Legacy and one per band in HSC.
 """
 
+from dataclasses import replace
+
 from aion.layouts.layout import Column, Layout, MaskSense, floats, optional, placed
 
 SOURCE_TYPES = ("", "PSF", "REX", "EXP", "DEV", "SER", "DUP")
@@ -173,3 +175,17 @@ HSC = Layout(
     hats_name="mmu_hsc_pdr3_dud_22.5",
 )
 """HSC PDR3 deep and ultradeep: grizy coadds, i < 22.5."""
+
+
+def resized(layout: Layout, size: int) -> Layout:
+    """The same set with stamps of another size; the archive's have 160 pixels.
+
+    Args:
+        layout: any set; one without stamps stays as it is.
+        size: pixels along the side.
+    """
+    columns = tuple(
+        replace(c, shape=tuple(size if n == _SIZE else n for n in c.shape))
+        for c in layout.columns
+    )
+    return replace(layout, columns=columns)
