@@ -5,6 +5,7 @@ import itertools
 
 import healpy
 import numpy as np
+from jaxtyping import Float
 
 from aion.mocksky.objects import Objects
 
@@ -16,7 +17,7 @@ _CORRELATION = 0.2
 _MAS = 1 / 3.6e6  # degrees
 
 
-def parallax_error(magnitude: np.ndarray) -> np.ndarray:
+def parallax_error(magnitude: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
     """Median error of Gaia DR3's parallaxes.
 
     Args:
@@ -31,7 +32,7 @@ def parallax_error(magnitude: np.ndarray) -> np.ndarray:
 
 
 def measure_astrometry(
-    objects: Objects, magnitude: np.ndarray, rng: np.random.Generator
+    objects: Objects, magnitude: Float[np.ndarray, " b"], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """The five parameters of each source at epoch 2016.0.
 
@@ -77,8 +78,10 @@ def measure_astrometry(
     columns["ruwe"] = excess.astype(np.float32)
     columns["ref_epoch"] = np.full(count, 2016.0)
     for frame, names in (("E", ("ecl_lon", "ecl_lat")), ("G", ("l", "b"))):
-        turned = healpy.Rotator(coord=["C", frame])(
-            columns["ra"], columns["dec"], lonlat=True
+        turned = np.asarray(
+            healpy.Rotator(coord=["C", frame])(
+                columns["ra"], columns["dec"], lonlat=True
+            )
         )
         columns[names[0]], columns[names[1]] = turned[0] % 360.0, turned[1]
     return columns

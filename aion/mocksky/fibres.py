@@ -4,6 +4,7 @@
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import chndtr, gammaincinv
 
 from aion.mocksky.objects import Objects
@@ -13,7 +14,9 @@ _INDICES = np.arange(0.4, 8.05, 0.1)
 _OFFSETS = np.concatenate([[0.0], np.geomspace(0.01, 12.0, 400)])
 
 
-def fibre_fraction(objects: Objects, diameter: float, seeing: float) -> np.ndarray:
+def fibre_fraction(
+    objects: Objects, diameter: float, seeing: float
+) -> Float[np.ndarray, " b"]:
     """Light inside a centred fibre, relative to that of a star.
 
     Spectra are calibrated on stars, so a star keeps all of its light. Bulge and disk

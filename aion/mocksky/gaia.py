@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import healpy
 import numpy as np
+from jaxtyping import Float, Int64
 
 from aion.errors import DataError
 from aion.instrument import BANDS
@@ -51,12 +52,12 @@ _RELATIVE = ("teff", "distance")
 
 
 def observe_gaia(
-    spectra: np.ndarray,
+    spectra: Float[np.ndarray, "b l"],
     objects: Objects,
     conditions: Conditions,
     rng: np.random.Generator,
     *,
-    band_fluxes: np.ndarray,
+    band_fluxes: Float[np.ndarray, "b c"],
     parameters: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Gaia's table of some objects; `gaia_chance` tells which it would hold.
@@ -92,19 +93,23 @@ def observe_gaia(
     return columns | _flags(objects, columns)
 
 
-def source_id(objects: Objects) -> np.ndarray:
+def source_id(objects: Objects) -> Int64[np.ndarray, " b"]:
     """Identifiers built like Gaia's, from position and number, int64 [b]."""
     cell = healpy.ang2pix(2**12, objects.ra, objects.dec, nest=True, lonlat=True)
     return (cell.astype(np.int64) << NUMBER_BITS) | objects.number
 
 
-def gaia_magnitudes(band_fluxes: np.ndarray) -> np.ndarray:
+def gaia_magnitudes(
+    band_fluxes: Float[np.ndarray, "b 3"],
+) -> Float[np.ndarray, "b 3"]:
     """Vega magnitudes in `GAIA_BANDS` of fluxes in nanomaggies, [b, 3]."""
     zero = [VEGA[name] - BANDS[name].zero_point for name in GAIA_BANDS]
     return 22.5 - 2.5 * np.log10(np.maximum(band_fluxes, 1e-6)) + np.array(zero)
 
 
-def gaia_chance(objects: Objects, magnitude: np.ndarray) -> np.ndarray:
+def gaia_chance(
+    objects: Objects, magnitude: Float[np.ndarray, " b"]
+) -> Float[np.ndarray, " b"]:
     """Probability that Gaia's set of sources with XP spectra holds an object.
 
     DR3 has XP spectra of nearly all sources with G < 17.65, and of ever fewer to G =
@@ -127,7 +132,7 @@ def gaia_chance(objects: Objects, magnitude: np.ndarray) -> np.ndarray:
     return chance * np.exp(-((radius / 0.8) ** 2))
 
 
-def flux_error(flux: np.ndarray, band: str) -> np.ndarray:
+def flux_error(flux: Float[np.ndarray, "*b"], band: str) -> Float[np.ndarray, "*b"]:
     """Error of a mean flux by the median errors of DR3.
 
     Args:

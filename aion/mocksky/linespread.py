@@ -9,6 +9,7 @@ rounding whatever sigma does: what leaves a pixel arrives in the next.
 """
 
 import numpy as np
+from jaxtyping import Float
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
@@ -16,14 +17,18 @@ REACH = 5.0
 """Where the Gaussian is cut, in sigma: 6e-7 of the light is beyond."""
 
 
-def pixel_edges(wavelength: np.ndarray) -> np.ndarray:
+def pixel_edges(wavelength: Float[np.ndarray, " l"]) -> Float[np.ndarray, " e"]:
     """Edges half way between the centres of l pixels, [l + 1]."""
     middle = (wavelength[1:] + wavelength[:-1]) / 2
     first = 2 * wavelength[0] - middle[0]
     return np.concatenate([[first], middle, [2 * wavelength[-1] - middle[-1]]])
 
 
-def blur_matrix(grid: np.ndarray, edges: np.ndarray, sigma: np.ndarray) -> csr_array:
+def blur_matrix(
+    grid: Float[np.ndarray, " n"],
+    edges: Float[np.ndarray, " e"],
+    sigma: Float[np.ndarray, " e"],
+) -> csr_array:
     """The matrix that takes flux densities at points to mean flux densities in pixels.
 
     Args:
@@ -70,8 +75,11 @@ def _second_integral(x: np.ndarray, edge: np.ndarray, sigma: np.ndarray) -> np.n
 
 
 def lines_in_pixels(
-    lines: np.ndarray, light: np.ndarray, edges: np.ndarray, sigma: np.ndarray
-) -> np.ndarray:
+    lines: Float[np.ndarray, " m"],
+    light: Float[np.ndarray, " m"],
+    edges: Float[np.ndarray, " e"],
+    sigma: Float[np.ndarray, " e"],
+) -> Float[np.ndarray, " l"]:
     """Mean flux density in pixels of unresolved lines.
 
     Args:
@@ -89,7 +97,9 @@ def lines_in_pixels(
     return np.diff(below) / np.diff(edges)
 
 
-def resolution_bands(sigma: np.ndarray, bands: int = 11) -> np.ndarray:
+def resolution_bands(
+    sigma: Float[np.ndarray, " l"], bands: int = 11
+) -> Float[np.ndarray, "k l"]:
     """A resolution matrix by its diagonals, as DESI's pipeline stores it.
 
     Args:

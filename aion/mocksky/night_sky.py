@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
+from jaxtyping import Float
 
 from aion.mocksky.linespread import lines_in_pixels
 
@@ -39,7 +40,11 @@ def sky_table() -> dict[str, np.ndarray]:
         return {name: table[name].astype(np.float64) for name in table.files}
 
 
-def night_sky(edges: np.ndarray, sigma: np.ndarray, airglow: float = 1.0) -> np.ndarray:
+def night_sky(
+    edges: Float[np.ndarray, " e"],
+    sigma: Float[np.ndarray, " e"],
+    airglow: float = 1.0,
+) -> Float[np.ndarray, " l"]:
     """Brightness of a dark sky in pixels.
 
     Args:
@@ -59,7 +64,7 @@ def night_sky(edges: np.ndarray, sigma: np.ndarray, airglow: float = 1.0) -> np.
     return continuum + lines_in_pixels(table["line_wavelength"], light, edges, sigma)
 
 
-def transmission(wavelength: np.ndarray) -> np.ndarray:
+def transmission(wavelength: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Share of light that the absorption bands of air let through.
 
     Continuous extinction is not in it; spectrographs count that with their throughput.

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from aion.errors import ConfigError
 from aion.mocksky.cosmology import distance_modulus
@@ -41,7 +42,7 @@ class MeasuredRedshifts:
 
 def measure_redshifts(
     objects: Objects,
-    signal_to_noise: np.ndarray,
+    signal_to_noise: Float[np.ndarray, " b"],
     survey: str,
     rng: np.random.Generator,
 ) -> MeasuredRedshifts:
@@ -82,8 +83,10 @@ def measure_redshifts(
 
 
 def measure_dispersion(
-    objects: Objects, signal_to_noise: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    objects: Objects,
+    signal_to_noise: Float[np.ndarray, " b"],
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " b"]]:
     """Velocity dispersions of galaxies by their luminosity and bulge.
 
     Faber & Jackson's (1976) relation, 200 km/s at M_r = -22, scaled by the share of the

@@ -18,6 +18,7 @@ fibres.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from aion.errors import DataError
 from aion.mocksky.fibre_cameras import Spectrograph, boss, desi, sdss
@@ -70,7 +71,7 @@ class ObservedSpectra:
 
 
 def observe_desi(
-    spectra: np.ndarray,
+    spectra: Float[np.ndarray, "b n"],
     objects: Objects,
     conditions: Conditions,
     rng: np.random.Generator,
@@ -96,7 +97,7 @@ def observe_desi(
 
 
 def observe_sdss(
-    spectra: np.ndarray,
+    spectra: Float[np.ndarray, "b n"],
     objects: Objects,
     conditions: Conditions,
     rng: np.random.Generator,
