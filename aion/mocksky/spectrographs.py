@@ -199,7 +199,7 @@ def _hit(
     count, pixels = flux.shape
     hits = rng.poisson(camera.hits * count)
     row, start = rng.integers(0, count, hits), rng.integers(0, pixels, hits)
-    width, excess = rng.integers(1, 4, hits), rng.exponential(20.0, hits)
+    width, excess = rng.integers(1, 4, hits), rng.exponential(6.0, hits)
     for more in range(3):
         reached = (width > more) & (start + more < pixels)
         where = row[reached], start[reached] + more
