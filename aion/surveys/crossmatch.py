@@ -32,8 +32,8 @@ from aion.surveys.files import read_json, whole_file, write_json
 from aion.surveys.matching import Rules
 from aion.surveys.parts import Matcher
 from aion.surveys.positions import PositionSource
-from aion.surveys.regions import PART_ROWS, check_reach, cut, fast_stars, write_patches
-from aion.surveys.runs import ORDER, Quarantine, Run, jobs_of, run_speeds, write_runs
+from aion.surveys.regions import PART_ROWS, cut, fast_stars, write_patches
+from aion.surveys.runs import Quarantine, Run, jobs_of, run_speeds, write_runs
 
 FORMAT, VERSION = "aion-match", 1
 PLAN, REPORT, SCRATCH = "plan.json", "report.json", "scratch"
@@ -179,7 +179,8 @@ class _Crossmatch:
             return
         names = {s: list(source.partitions()) for s, source in self.sources.items()}
         self._check_epochs(names)
-        jobs = [job for s, some in names.items() for job in jobs_of(s, some)]
+        order = self.matcher.rules.order
+        jobs = [job for s, some in names.items() for job in jobs_of(s, some, order)]
         steps = [(self.scratch, j, self.sources[j.survey], self.bad) for j in jobs]
         receipts = self._each("read", write_runs, steps)
         told: dict[str, Any] = {
@@ -236,24 +237,25 @@ class _Crossmatch:
         rules = self.matcher.rules
         moving = {s: bool(told[s]["moving"]) for s in rules.surveys}
         years = self._years(moving)
-        slack = max(rules.radii.values()) if any(moving.values()) else 0.0
-        reach = rules.reach(slack)
-        check_reach(reach)
-        counts, fast = np.zeros(12 * 4**ORDER, np.int32), []
+        counts, fast = np.zeros(12 * 4**rules.order, np.int32), []
+        speed = dict.fromkeys(runs, 0.0)
         for survey, names in runs.items():
             for run in (Run(self.scratch / name) for name in names):
                 pixel, rows = np.unique(run.column("pixel"), return_counts=True)
                 counts[pixel] += rows.astype(np.int32)
                 if years[survey]:
-                    shift = run_speeds(run) / 1000 * years[survey]
+                    motion = run_speeds(run) / 1000
+                    speed[survey] = max(speed[survey], float(motion.max()))
+                    shift = motion * years[survey]
                     place = {k: np.asarray(run.column(k)) for k in ("ra", "dec")}
-                    far = shift > slack
+                    far = shift > rules.slack
                     place = {k: v[far] for k, v in place.items()}
                     fast.append(place | {"shift": shift[far]})
-        stars = fast_stars(fast, reach, slack)
-        write_patches(self.scratch / "patches", *stars)
-        parts = cut(counts, self.part_rows)
-        return {"parts": parts, "reach": reach, "fast_stars": len(stars[0])}
+        stars = fast_stars(fast, rules)
+        write_patches(self.scratch / "patches", rules.order, *stars)
+        parts = cut(counts, rules.order, self.part_rows)
+        told = {"fast_stars": len(stars[0]), "speed": speed}
+        return told | {"parts": parts}
 
     def match(self) -> None:
         """All parts."""
@@ -351,7 +353,6 @@ def _summed(
         "duplicates": sum(r["duplicates"] for r in receipts),
         "together": total("together"),
         "parts": len(receipts),
-        "reach": index["reach"],
         "fast_stars": index["fast_stars"],
     }
 

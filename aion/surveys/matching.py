@@ -22,12 +22,17 @@ from jaxtyping import Bool, Float64, Int
 from scipy.spatial import KDTree
 
 from aion.errors import ConfigError
-from aion.surveys.epochs import epochs_of, moved_vectors, years_to_meet
+from aion.surveys.epochs import ARCSEC, epochs_of, moved_vectors, years_to_meet
 from aion.surveys.pairs import Pairs, arcseconds, close_pairs, mutual_nearest, tree_of
 from aion.surveys.positions import Positions
 
 PRIORITY = ("gaia", "legacy", "hsc", "sdss", "desi")
 """Order of the known surveys, best astrometry first; others follow as given."""
+FINEST_ORDER, COARSEST_ORDER = 10, 5
+"""HEALPix orders by which positions are sorted, 3.4 arcmin to 1.8 degrees."""
+LEAST_WIDTH = 0.5
+"""The least distance across a pixel over the square root of its area is above 0.6
+(measured at all latitudes, tests/surveys/test_crossmatch.py)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Rules:
 
         Raises:
             ConfigError: fewer than two surveys, a name that is no word, a radius that
-                is missing or not between 0 and 60 arcsec.
+                is missing, not between 0 and 60 arcsec, or too large for so many.
         """
         order = [s for s in PRIORITY if s in surveys]
         names = (*order, *[s for s in surveys if s not in order])
@@ -81,7 +86,13 @@ class Rules:
                     "Give arcseconds, above 0 and at most 60.",
                 )
             radii[f"{one}-{other}"] = float(value)
-        return cls(names, radii, epochs_of(names, epochs))
+        rules = cls(names, radii, epochs_of(names, epochs))
+        if rules.order < COARSEST_ORDER:
+            raise ConfigError(
+                f"objects of {len(names)} surveys reach over {rules.reach:.0f} arcsec",
+                "Match with smaller radii, or fewer surveys at once.",
+            )
+        return rules
 
     def couples(self) -> list[tuple[int, int]]:
         """Numbers of two surveys each, in the order in which links are used."""
@@ -91,19 +102,28 @@ class Rules:
         """Radius of two surveys by number, the smaller one first."""
         return self.radii[f"{self.surveys[one]}-{self.surveys[other]}"]
 
-    def reach(self, slack: float) -> float:
-        """How far what happens can matter to an object, in arcsec.
+    @property
+    def slack(self) -> float:
+        """How far a star moves between epochs and is still no fast one, in arcsec."""
+        return max(self.radii.values())
+
+    @property
+    def reach(self) -> float:
+        """How far what happens can matter to an object, fast stars aside, in arcsec.
 
         A link adds an entry to an object that spans at most t links when the survey t
         is added; whether it does depends on both as they were one step earlier. One
         more step is whether a link is mutual, and the flag looks one object further.
-
-        Args:
-            slack: how far entries move at most between epochs, arcsec.
         """
         count = len(self.surveys)
         steps = sum(t * (t + 1) for t in range(1, count)) + count + 1
-        return steps * (max(self.radii.values()) + slack)
+        return steps * (max(self.radii.values()) + self.slack)
+
+    @property
+    def order(self) -> int:
+        """HEALPix order of pixels whose neighbours hold all within `reach` of them."""
+        size = np.sqrt(4 * np.pi / 12) / ARCSEC
+        return min(FINEST_ORDER, int(np.log2(LEAST_WIDTH * size / self.reach)))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

@@ -17,7 +17,7 @@ from aion.surveys.files import read_json, whole_file, write_json
 from aion.surveys.matching import Entries, Finder, Objects, Rules, objects_of
 from aion.surveys.positions import Positions
 from aion.surveys.regions import BASE_ORDER, Patches, next_to
-from aion.surveys.runs import COLUMNS, ORDER, Run, joined, ranges
+from aion.surveys.runs import COLUMNS, Run, joined, ranges
 
 GROUP_ROWS = 5_000
 """Least rows of a Parquet row group, so that one cell is read without its part."""
@@ -61,7 +61,7 @@ class Matcher:
         moving = {s: told["moving"] for s, told in index["surveys"].items()}
         positions = [_positions(columns) for columns in region]
         entries = Entries(self.rules, positions, moving)
-        objects = objects_of(entries, self._finder(region))
+        objects = objects_of(entries, self._finder(entries, region))
         objects = objects.take(_inside(objects, region, first, last))
         seen = objects.rows >= 0
         enough = seen.sum(axis=1) >= self.least
@@ -96,7 +96,9 @@ class Matcher:
         occupied = [np.empty(0, np.int64)]
         for run in (run for some in runs for run in some):
             occupied += [np.unique(run.column("pixel")[s]) for s in run.slices(*edges)]
-        around = next_to(np.unique(np.concatenate(occupied)), first, last)
+        around = next_to(
+            np.unique(np.concatenate(occupied)), self.rules.order, first, last
+        )
         patches = Patches.read(self.folder / "patches").touching(first, last, around)
         outside = np.unique(np.concatenate([around, patches]))
         outside = outside[(outside < first) | (outside >= last)]
@@ -105,12 +107,14 @@ class Matcher:
         starts, stops = np.insert(starts, place, first), np.insert(stops, place, last)
         return [_sorted([run.rows(starts, stops) for run in some]) for some in runs]
 
-    def _finder(self, region: Sequence[Mapping[str, np.ndarray]]) -> Finder | None:
+    def _finder(
+        self, entries: Entries, region: Sequence[Mapping[str, np.ndarray]]
+    ) -> Finder | None:
         if self.engine == "tree":
             return None
         from aion.surveys.lsdb_engine import StoredPairs
 
-        return StoredPairs(self.folder, self.rules, region)
+        return StoredPairs(self.folder, entries, [c["pixel"] for c in region])
 
     def _write(
         self,
@@ -206,7 +210,7 @@ def object_columns(
         columns[f"{survey}_separation"] = separation
         here = objects.anchor == s
         ra[here], dec[here] = (entries[k][rows[here]] for k in ("ra", "dec"))
-        cells[here] = entries["pixel"][rows[here]] >> 2 * (ORDER - BASE_ORDER)
+        cells[here] = entries["pixel"][rows[here]] >> 2 * (rules.order - BASE_ORDER)
         own = ids.filter(pa.array(here))
         joint: Any = pc.binary_join_element_wise(pa.scalar(survey), own, "-")  # pyright: ignore
         names[here] = joint.to_numpy(zero_copy_only=False)

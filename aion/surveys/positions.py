@@ -136,8 +136,7 @@ class TablePositions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        moving = [name for name in (self.pm_ra, self.pm_dec) if name]
-        for name in (*self.object_id, self.ra, self.dec, *moving):
+        for name in named_columns(self):
             if name not in self._table.names:
                 raise DataError(
                     f"{self.path} has no column {name!r}",
@@ -194,6 +193,12 @@ class TablePositions:
                 f"{self.path} column {column} has unit {values.unit}, not {unit}",
                 f"Give the column in {unit}.",
             ) from None
+
+
+def named_columns(source: Any) -> tuple[str, ...]:
+    """Columns that a source of a table names: ids, place, proper motion."""
+    names = (*source.object_id, source.ra, source.dec, source.pm_ra, source.pm_dec)
+    return tuple(name for name in names if name)
 
 
 def plain_ids(ids: np.ndarray) -> np.ndarray:

@@ -18,46 +18,28 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from aion.errors import ConfigError
 from aion.surveys.epochs import ARCSEC, unit_vectors
 from aion.surveys.files import write_arrays
-from aion.surveys.runs import ORDER
+from aion.surveys.matching import Rules
 
 BASE_ORDER = 4
 """Cells of the output and of splits; no part is wider without need."""
 PART_ROWS = 500_000
-_LEAST_WIDTH = 0.5
-"""The least distance across a pixel over the square root of its area is above 0.6
-(measured at all latitudes, tests/surveys/test_crossmatch.py)."""
 
 
-def check_reach(reach: float) -> None:
-    """Whether the pixels next to a pixel hold all within `reach` arcsec of it.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    width = np.sqrt(4 * np.pi / (12 * 4**ORDER)) / ARCSEC
-    if reach > _LEAST_WIDTH * width:
-        raise ConfigError(
-            f"objects reach over {reach:.0f} arcsec, more than "
-            f"{_LEAST_WIDTH * width:.0f}",
-            "Match with smaller radii, or fewer surveys at once.",
-        )
-
-
-def cut(counts: Int[np.ndarray, " p"], limit: int) -> list[list[int]]:
+def cut(counts: Int[np.ndarray, " p"], order: int, limit: int) -> list[list[int]]:
     """Ranges [first, last) of pixels with at most `limit` rows each where that goes.
 
     Cells of `BASE_ORDER` are divided until they are small enough, then those that
     follow each other are put together.
 
     Args:
-        counts: rows by pixel of `ORDER`.
+        counts: rows by pixel.
+        order: HEALPix order of the pixels.
         limit: rows per range.
     """
     total = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    size = 4 ** (ORDER - BASE_ORDER)
+    size = 4 ** (order - BASE_ORDER)
     stack = [(cell * size, size) for cell in range(len(counts) // size)][::-1]
     parts: list[list[int]] = []
     held = 0
@@ -77,19 +59,20 @@ def cut(counts: Int[np.ndarray, " p"], limit: int) -> list[list[int]]:
 
 
 def next_to(
-    occupied: Int[np.ndarray, " k"], first: int, last: int
+    occupied: Int[np.ndarray, " k"], order: int, first: int, last: int
 ) -> Int[np.ndarray, " m"]:
     """Pixels outside [first, last) that touch an occupied one, sorted."""
     import healpy
 
     if not len(occupied):
         return np.empty(0, np.int64)
-    around = np.unique(healpy.get_all_neighbours(2**ORDER, occupied, nest=True))
+    around = np.unique(healpy.get_all_neighbours(2**order, occupied, nest=True))
     return around[(around >= 0) & ((around < first) | (around >= last))]
 
 
 def write_patches(
     folder: Path,
+    order: int,
     ra: Float64[np.ndarray, " k"],
     dec: Float64[np.ndarray, " k"],
     radius: Float64[np.ndarray, " k"],
@@ -99,6 +82,7 @@ def write_patches(
     Args:
         folder: where; two arrays, `pixel` sorted and `label`, one number for all
             patches that hang together.
+        order: HEALPix order of the pixels.
         ra, dec: places of the stars, degrees.
         radius: of their patches, arcsec.
     """
@@ -114,13 +98,13 @@ def write_patches(
         graph = coo_array((np.ones(len(near)), near.T), (len(ra), len(ra)))
         labels = connected_components(graph, directed=False)[1]
     discs = [
-        healpy.query_disc(2**ORDER, place, size * ARCSEC, inclusive=True, nest=True)
+        healpy.query_disc(2**order, place, size * ARCSEC, inclusive=True, nest=True)
         for place, size in zip(xyz, radius, strict=True)
     ]
     pixel = np.concatenate([*discs, np.empty(0, np.int64)]).astype(np.int64)
     label = np.repeat(labels, [len(disc) for disc in discs]).astype(np.int64)
-    order = np.argsort(pixel, kind="stable")
-    write_arrays(folder, {"pixel": pixel[order], "label": label[order]})
+    sorter = np.argsort(pixel, kind="stable")
+    write_arrays(folder, {"pixel": pixel[sorter], "label": label[sorter]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,20 +135,19 @@ class Patches:
 
 
 def fast_stars(
-    blocks: Sequence[Mapping[str, np.ndarray]], reach: float, slack: float
+    blocks: Sequence[Mapping[str, np.ndarray]], rules: Rules
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places and patch radii in arcsec of rows that move further than `slack`.
+    """Places and patch radii in arcsec of rows that move further than `Rules.slack`.
 
     Args:
         blocks: each with ra, dec and shift (arcsec between epochs).
-        reach: of an object, arcsec.
-        slack: what is not fast, arcsec.
+        rules: for what is fast, and what can matter to it.
     """
     none = np.empty(0)
     chosen = [
-        (b["ra"][far], b["dec"][far], b["shift"][far] + reach)
+        (b["ra"][far], b["dec"][far], b["shift"][far] + rules.reach)
         for b in blocks
-        if (far := b["shift"] > slack).any()
+        if (far := b["shift"] > rules.slack).any()
     ]
     columns = zip(*chosen, strict=True) if chosen else ([none], [none], [none])
     ra, dec, radius = (np.concatenate(list(column)) for column in columns)

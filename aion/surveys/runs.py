@@ -2,7 +2,7 @@
 """Positions of a survey sorted by place and kept on disk, so that any part is quick.
 
 A run is a folder of arrays: some partitions of one survey, about `RUN_ROWS` rows,
-sorted by the HEALPix pixel of `ORDER`. Any range of pixels is then one slice of each
+sorted by HEALPix pixel. Any range of pixels is then one slice of each
 run, and memory never holds more than one run while they are written, and never more
 than the asked pixels while they are read.
 """
@@ -22,13 +22,12 @@ from aion.surveys.epochs import speeds
 from aion.surveys.files import read_json, write_arrays, write_json
 from aion.surveys.positions import Positions, PositionSource, plain_ids, usable
 
-ORDER = 10
-"""HEALPix order of the pixels: 3.4 arcmin."""
 RUN_ROWS = 1_000_000
+JOBS = 16
 COLUMNS = ("object_id", "ra", "dec", "pm_ra", "pm_dec")
 
 
-def pixels_of(ra: np.ndarray, dec: np.ndarray, order: int = ORDER) -> np.ndarray:
+def pixels_of(ra: np.ndarray, dec: np.ndarray, order: int) -> np.ndarray:
     """HEALPix pixels in NESTED order, int64 [b]."""
     import healpy
 
@@ -46,12 +45,14 @@ class Job:
         number: of the job in the survey.
         first: number of the first partition.
         partitions: their names.
+        order: HEALPix order of the pixels by which rows are sorted.
     """
 
     survey: str
     number: int
     first: int
     partitions: tuple[str, ...]
+    order: int
 
     @property
     def name(self) -> str:
@@ -59,11 +60,11 @@ class Job:
         return f"{self.survey}-{self.number:05d}"
 
 
-def jobs_of(survey: str, partitions: Sequence[str], pieces: int = 16) -> list[Job]:
-    """A survey's partitions in at most `pieces` jobs, always the same."""
-    cuts = np.linspace(0, len(partitions), min(pieces, len(partitions)) + 1).astype(int)
+def jobs_of(survey: str, partitions: Sequence[str], order: int) -> list[Job]:
+    """A survey's partitions in at most `JOBS` jobs, always the same."""
+    cuts = np.linspace(0, len(partitions), min(JOBS, len(partitions)) + 1).astype(int)
     return [
-        Job(survey, number, int(a), tuple(partitions[a:b]))
+        Job(survey, number, int(a), tuple(partitions[a:b]), order)
         for number, (a, b) in enumerate(itertools.pairwise(cuts))
     ]
 
@@ -162,7 +163,7 @@ def _flush(
     whole = joined(kept)
     rows, rest = _taken(whole, slice(RUN_ROWS)), _taken(whole, slice(RUN_ROWS, None))
     rows["ra"] = rows["ra"] % 360.0
-    pixel = pixels_of(rows["ra"], rows["dec"]).astype(np.int32)
+    pixel = pixels_of(rows["ra"], rows["dec"], job.order).astype(np.int32)
     order = np.argsort(pixel, kind="stable")
     rows = _taken(rows, order) | {"pixel": pixel[order]}
     ids = rows["object_id"]

@@ -56,7 +56,8 @@ def astropy_vectors(positions, distance, velocity):
 
 def test_unit_vectors_are_those_of_astropy():
     some = stars()
-    theirs = SkyCoord(some.ra, some.dec, unit="deg").cartesian.xyz.value.T
+    xyz = SkyCoord(some.ra, some.dec, unit="deg").cartesian.xyz
+    theirs = np.asarray(xyz).T
     np.testing.assert_allclose(unit_vectors(some.ra, some.dec), theirs, atol=1e-15)
 
 
