@@ -534,8 +534,8 @@ def test_a_catalogue_file_is_a_source(tmp_path, ending):
         "267-2",
         "268-3",
     ]
-    motion = [float(value) for p in found for value in p.pm_ra]
-    np.testing.assert_allclose(motion, columns["pmra"])
+    motion = [np.asarray(p.pm_ra) for p in found]
+    np.testing.assert_allclose(np.concatenate(motion), columns["pmra"])
     with pytest.raises(DataError, match="no column 'name'"):
         TablePositions(path, ("name",))
 
