@@ -23,7 +23,8 @@ from aion.mocksky.cosmology import distance_modulus, volume_density
 from aion.mocksky.family import REFERENCE, Family
 from aion.mocksky.grids import OBSERVED
 from aion.mocksky.igm import LYMAN_ALPHA
-from aion.mocksky.stars import star_family
+from aion.mocksky.star_spectra import WAVELENGTH as STAR_WAVELENGTH
+from aion.mocksky.star_spectra import star_spectra
 from aion.mocksky.tracks import seen_fluxes
 
 _TABLE = Path(__file__).parent / "tables" / "quasar_weights.npz"
@@ -147,19 +148,12 @@ def _hot_dust() -> Float[np.ndarray, " l"]:
 
 def _host() -> Float[np.ndarray, " l"]:
     """Giants and dwarfs of an old population, 1 at 5,500 Angstrom."""
-    stars = star_family()
-    p = stars.parameters
+    teff, share = np.array([4900.0, 4300.0, 5500.0, 6100.0]), (0.45, 0.2, 0.25, 0.1)
+    spectra = star_spectra(teff, np.array([2.8, 1.8, 4.4, 4.3]), np.full(4, -0.1))
     total = np.zeros(len(WAVELENGTH))
-    for sequence, colour, fe_h, share in (
-        (1, 0.80, -0.1, 0.45),
-        (1, 1.15, -0.1, 0.2),
-        (0, 0.55, 0.2, 0.25),
-        (0, 0.25, -0.8, 0.1),
-    ):
-        distance = (p["sequence"] != sequence) * 9 + np.abs(p["fe_h"] - fe_h)
-        row = int(np.argmin(distance + np.abs(p["g_r"] - colour)))
-        flux = np.interp(WAVELENGTH, stars.wavelength, stars.flux[row], left=0.0)
-        total += share * flux / np.interp(5500.0, stars.wavelength, stars.flux[row])
+    for part, flux in zip(share, spectra, strict=True):
+        seen = np.interp(WAVELENGTH, STAR_WAVELENGTH, flux, left=0.0)
+        total += part * seen / np.interp(5500.0, STAR_WAVELENGTH, flux)
     return total
 
 
