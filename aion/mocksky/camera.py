@@ -60,7 +60,7 @@ class Camera:
 # al. 2019; Aihara et al. 2018. Saturation: stars of 16 and 18 mag.
 DECAM = Camera(
     bands=("DES-G", "DES-R", "DES-I", "DES-Z"),
-    sky=(22.0, 21.1, 20.1, 18.7),
+    sky=(21.7, 20.9, 19.9, 18.7),
     saturation=16.0,
     beta=3.5,
     crowding=35.0,
@@ -69,7 +69,7 @@ DECAM = Camera(
 )
 HSC = Camera(
     bands=("HSC-G", "HSC-R", "HSC-I", "HSC-Z", "HSC-Y"),
-    sky=(22.0, 21.1, 20.1, 19.4, 18.4),
+    sky=(21.8, 21.2, 20.1, 19.9, 18.5),
     saturation=4.0,
     beta=3.5,
     crowding=60.0,

@@ -87,9 +87,7 @@ class Neighbours:
         return np.where(self.valid[..., None], flux, 0.0)
 
 
-def _magnitudes(
-    uniform: np.ndarray, law: tuple[float, float, float]
-) -> np.ndarray:
+def _magnitudes(uniform: np.ndarray, law: tuple[float, float, float]) -> np.ndarray:
     _, rise, bright = law
     least = 10 ** (rise * (bright - FAINT))
     return FAINT + np.log10(least + uniform * (1 - least)) / rise

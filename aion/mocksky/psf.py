@@ -42,7 +42,7 @@ class Psf:
         variance = (fwhm[..., None] * self.sigmas) ** 2
         both = variance[..., :, None] + variance[..., None, :] + 1 / 6
         pairs = self.weights[:, None] * self.weights
-        return 1 / np.sum(pairs / (2 * np.pi * both), axis=(-2, -1))
+        return np.asarray(1 / np.sum(pairs / (2 * np.pi * both), axis=(-2, -1)))
 
 
 def gaussian() -> Psf:

@@ -8,8 +8,8 @@ matrix product with the fluxes and one inverse FFT per band. No Gaussian is so n
 that it needs oversampling, and integration over pixels is exact.
 
 What is left out. Frequencies above one cycle per two pixels: 1e-3 of the peak of a star
-when the FWHM is 2.6 pixels, less than 1e-4 from 3 pixels on. And the sky is a torus, wider than the
-stamp by a border: light that leaves on one side by more than that comes in on the
+when the FWHM is 2.6 pixels, 1e-4 from 3 pixels on. And the sky is a torus, wider than
+the stamp by a border: light that leaves on one side by more than that comes in on the
 other, 3e-4 of the peak at most for a half-light radius of `COMPACT` of the stamp.
 
 Pixel (0, 0) has its centre at x = 0, y = 0; x is the column, y the row.
@@ -26,6 +26,8 @@ from jaxtyping import Array, Float
 
 from aion.mocksky.sersic import SIGMAS
 
+AnyArray = Array | np.ndarray
+
 NARROW, WIDE = 0.2, 1.2
 """Border of the torus beyond the stamp, of its size: for compact sources, for all."""
 
@@ -38,17 +40,17 @@ class Sources(NamedTuple):
 
     Attributes:
         x, y: centres in pixels, [b, n].
-        spread: covariance (xx, xy, yy) in pixels^2 of a Gaussian of sigma one half-light
-            radius; 0 for point sources, [b, n, 3].
+        spread: covariance (xx, xy, yy) in pixels^2 of a Gaussian whose sigma is the
+            half-light radius; 0 for point sources, [b, n, 3].
         weights: of the Gaussians `sersic.SIGMAS`, or of the last j of them, [b, n, j].
         flux: total, in any unit, [b, c, n].
     """
 
-    x: Float[Array, "b n"]
-    y: Float[Array, "b n"]
-    spread: Float[Array, "b n 3"]
-    weights: Float[Array, "b n j"]
-    flux: Float[Array, "b c n"]
+    x: Float[AnyArray, "b n"]
+    y: Float[AnyArray, "b n"]
+    spread: Float[AnyArray, "b n 3"]
+    weights: Float[AnyArray, "b n j"]
+    flux: Float[AnyArray, "b c n"]
 
 
 def grid_size(size: int, border: float) -> int:
@@ -95,8 +97,8 @@ def _frequencies(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @partial(jax.jit, static_argnames="grid")
 def transforms(
-    spread: Float[Array, "b n 3"], weights: Float[Array, "b n j"], *, grid: int
-) -> Float[Array, "b n y x"]:
+    spread: Float[AnyArray, "b n 3"], weights: Float[AnyArray, "b n j"], *, grid: int
+) -> Float[AnyArray, "b n y x"]:
     """Fourier transforms of centred sources of flux 1, on half of the frequencies.
 
     With t the transform of one Gaussian, that of the next wider one is its square; the
@@ -126,8 +128,8 @@ def transforms(
 
 @partial(jax.jit, static_argnames="grid")
 def _phases(
-    x: Float[Array, "b n"], y: Float[Array, "b n"], *, grid: int
-) -> tuple[Float[Array, "..."], ...]:
+    x: Float[AnyArray, "b n"], y: Float[AnyArray, "b n"], *, grid: int
+) -> tuple[Float[AnyArray, "..."], ...]:
     """Cosines and sines along x, [b, n, 1, x], and along y, [b, n, y, 1]."""
     ky, kx = _frequencies(grid)
     along_x = x[..., None, None] * kx
@@ -137,8 +139,8 @@ def _phases(
 
 @partial(jax.jit, static_argnames="grid")
 def _blur(
-    weights: Float[Array, " j"], sigmas: Float[Array, "b c j"], *, grid: int
-) -> Float[Array, "b c y x"]:
+    weights: Float[AnyArray, " j"], sigmas: Float[AnyArray, "b c j"], *, grid: int
+) -> Float[AnyArray, "b c y x"]:
     """Fourier transform of the PSF and the pixel."""
     ky, kx = _frequencies(grid)
     variance = sigmas[..., None] ** 2
@@ -149,8 +151,8 @@ def _blur(
 
 @jax.jit
 def _placed(
-    profile: Float[Array, "b n y x"], phases: tuple[Float[Array, "..."], ...]
-) -> tuple[Float[Array, "b n y x"], Float[Array, "b n y x"]]:
+    profile: Float[AnyArray, "b n y x"], phases: tuple[Float[AnyArray, "..."], ...]
+) -> tuple[Float[AnyArray, "b n y x"], Float[AnyArray, "b n y x"]]:
     """Real and negative imaginary part of the transforms at their places."""
     cos_x, sin_x, cos_y, sin_y = phases
     even = profile * (cos_x * cos_y - sin_x * sin_y)
@@ -159,13 +161,13 @@ def _placed(
 
 @partial(jax.jit, static_argnames=("size", "grid"))
 def _composed(
-    placed: list[tuple[Float[Array, "b _ y x"], Float[Array, "b _ y x"]]],
-    fluxes: list[Float[Array, "b c _"]],
-    blur: Float[Array, "b c y x"],
+    placed: list[tuple[Float[AnyArray, "b _ y x"], Float[AnyArray, "b _ y x"]]],
+    fluxes: list[Float[AnyArray, "b c _"]],
+    blur: Float[AnyArray, "b c y x"],
     *,
     size: int,
     grid: int,
-) -> Float[Array, "b c _ _"]:
+) -> Float[AnyArray, "b c _ _"]:
     total = []
     for part in zip(*placed, strict=True):
         flat = [values.reshape(*values.shape[:2], -1) for values in part]
@@ -180,12 +182,12 @@ def _composed(
 
 def render(
     groups: Sequence[Sources],
-    psf_weights: Float[Array, " j"],
-    psf_sigmas: Float[Array, "b c j"],
+    psf_weights: Float[AnyArray, " j"],
+    psf_sigmas: Float[AnyArray, "b c j"],
     *,
     size: int,
     border: float = WIDE,
-) -> Float[Array, "b c y x"]:
+) -> Float[AnyArray, "b c y x"]:
     """Noiseless images.
 
     Pure and differentiable, so it may be called within jit, vmap and grad. Called
@@ -193,7 +195,7 @@ def render(
     the next and then computes the same numbers several times.
 
     Args:
-        groups: what to draw together; groups may differ in how many Gaussians they have.
+        groups: what to draw together; they may differ in their number of Gaussians.
         psf_weights: share of each Gaussian of the PSF.
         psf_sigmas: their widths in pixels.
         size: side of the images in pixels.

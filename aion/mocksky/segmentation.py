@@ -24,7 +24,7 @@ SCALE = 0.262
 
 
 @dataclass(frozen=True, eq=False)
-class Sources:
+class Detected:
     """Catalogued sources in stamps, arrays [b, n] unless noted.
 
     Attributes:
@@ -54,7 +54,7 @@ def in_catalogue(
     return inside & bright & (shapes.type > TYPES.index("PSF"))
 
 
-def neighbour_table(sources: Sources) -> Mapping[str, np.ndarray]:
+def neighbour_table(sources: Detected) -> Mapping[str, np.ndarray]:
     """The catalogue of `ROWS` rows by column of the survey's files, each [b, ROWS].
 
     TYPE, X and Y are int64, the rest float64; rows without a source are 0.
@@ -78,7 +78,7 @@ def neighbour_table(sources: Sources) -> Mapping[str, np.ndarray]:
     return table
 
 
-def paint(sources: Sources, size: int) -> UInt8[np.ndarray, "b y x"]:
+def paint(sources: Detected, size: int) -> UInt8[np.ndarray, "b y x"]:
     """Type codes inside the ellipses of the sources, 0 elsewhere.
 
     Semi-axes are 2 r / 0.262 pixels and that times the axis ratio, and a pixel at

@@ -46,4 +46,4 @@ def enclosed(
 ) -> Float[np.ndarray, "..."]:
     """Share of the light of a mixture within a radius in half-light radii."""
     inside = -np.expm1(-0.5 * (radius[..., None] / SIGMAS) ** 2)
-    return np.sum(weights * inside, axis=-1)
+    return np.asarray(np.sum(weights * inside, axis=-1))

@@ -69,7 +69,10 @@ def whole_profile(objects: Objects) -> Profile:
     for _ in range(40):
         middle = 0.5 * (low + high)
         light = np.sum(share * enclosed(weights, middle / sizes), axis=0)
-        low, high = np.where(light < 0.5, middle, low), np.where(light < 0.5, high, middle)
+        low, high = (
+            np.where(light < 0.5, middle, low),
+            np.where(light < 0.5, high, middle),
+        )
     ratio = np.stack([objects.bulge_axis_ratio, objects.disk_axis_ratio])
 
     def mean(values: np.ndarray, of_points: float) -> np.ndarray:

@@ -29,7 +29,7 @@ from aion.mocksky.scene import (
     target_sources,
 )
 from aion.mocksky.segmentation import (
-    Sources,
+    Detected,
     in_catalogue,
     neighbour_table,
     paint,
@@ -74,7 +74,7 @@ class LegacyStamps(Stamps):
     """
 
     shapes: Shapes
-    sources: Sources
+    sources: Detected
 
     @cached_property
     def object_mask(self) -> UInt8[np.ndarray, "b y x"]:
@@ -242,7 +242,7 @@ def _sources(
     measured: np.ndarray,
     conditions: Conditions,
     rng: np.random.Generator,
-) -> Sources:
+) -> Detected:
     """The objects first, then those neighbours that the catalogue may have."""
     place = exposure.stamps.place
     parts = [(place[:, :1], place[:, 1:], measured[:, None], shapes)]
@@ -260,8 +260,10 @@ def _sources(
         )
     own = [np.reshape(value, (len(place), -1)) for value in vars(shapes).values()]
     every = [own] + [list(vars(part[3]).values()) for part in parts[1:]]
-    return Sources(
+    return Detected(
         *(np.concatenate([part[n] for part in parts], axis=1) for n in range(3)),
-        Shapes(*(np.concatenate(column, axis=1) for column in zip(*every, strict=True))),
+        Shapes(
+            *(np.concatenate(column, axis=1) for column in zip(*every, strict=True))
+        ),
         np.concatenate(valid, axis=1),
     )
