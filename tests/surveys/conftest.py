@@ -33,7 +33,9 @@ def invented(layout, count, seed=0, length=40):
         codes = rng.integers(0, len(SOURCE_TYPES), columns["object_mask"].shape)
         columns["object_mask"] = codes
         columns["catalog_TYPE"] = rng.integers(0, 6, (count, 20))
-        columns["object_id"] = np.array([f"1503p020-{n}" for n in range(count)])
+        columns["object_id"] = np.array(
+            [f"1503p020-{seed}{n:03d}" for n in range(count)]
+        )
     if "ans" in columns:
         columns["ans"] = np.arange(count) % 10
     if "spectrum_lambda" in columns:
