@@ -29,33 +29,30 @@ FAINTEST = 40.0
 """Magnitudes below the reference at which a band counts as dark: tracks are finite."""
 
 
-def averaging(wavelength: Float[np.ndarray, " l"]) -> sparse.csr_array:
-    """The matrix [bins, l] that says in which bin of width `BIN` a wavelength is."""
+def _bins(wavelength: np.ndarray) -> np.ndarray:
+    """In which bin of width `BIN` each wavelength is, int [l]."""
     place = np.floor(np.log(wavelength) / BIN).astype(np.int64)
-    place = np.unique(place, return_inverse=True)[1]
-    size = len(wavelength)
-    shape = (int(place[-1]) + 1, size)
-    return sparse.csr_array(
-        (np.ones(size, np.float32), (place, np.arange(size))), shape
-    )
+    return np.unique(place, return_inverse=True)[1]
 
 
-def shifting(wavelength: Float[np.ndarray, " l"], redshift: float) -> sparse.csr_array:
-    """The matrix [l, observed] of linear interpolation from a rest frame to OBSERVED.
+def _to_rest(wavelength: np.ndarray, bins: np.ndarray, z: float) -> sparse.csc_array:
+    """The matrix [bins, observed] that takes filters on OBSERVED to the rest frame.
 
-    Its transpose takes a spectrum to the observed grid; itself, it takes filters to the
-    rest frame. Light beyond the ends of the rest wavelengths is lost, not made up.
+    It is the transpose of what takes a spectrum to OBSERVED by linear interpolation,
+    summed over bins. Light beyond the ends of the rest wavelengths is lost.
     """
-    rest = OBSERVED / (1 + redshift)
+    rest = OBSERVED / (1 + z)
     last = len(wavelength) - 1
-    inside = np.flatnonzero((rest >= wavelength[0]) & (rest <= wavelength[last]))
-    rest = rest[inside]
-    low = np.clip(np.searchsorted(wavelength, rest, side="right") - 1, 0, last - 1)
+    low = np.searchsorted(wavelength, rest, side="right") - 1
+    inside = (low >= 0) & (rest <= wavelength[last])
+    low = np.clip(low, 0, last - 1)
     share = (rest - wavelength[low]) / (wavelength[low + 1] - wavelength[low])
-    values = np.concatenate([1 - share, share])
-    rows, columns = np.concatenate([low, low + 1]), np.tile(inside, 2)
-    shape = (len(wavelength), len(OBSERVED))
-    return sparse.csr_array((values.astype(np.float32), (rows, columns)), shape)
+    values = np.stack([1 - share, share], axis=1) * inside[:, None]
+    rows = np.stack([bins[low], bins[low + 1]], axis=1)
+    starts = np.arange(0, 2 * len(OBSERVED) + 1, 2)
+    shape = (int(bins[-1]) + 1, len(OBSERVED))
+    entries = (values.ravel().astype(np.float32), rows.ravel(), starts)
+    return sparse.csc_array(entries, shape)
 
 
 def seen_fluxes(
@@ -77,22 +74,22 @@ def seen_fluxes(
     Returns:
         Nanomaggies if `flux` is in 1e-17 erg/s/cm2/Angstrom, float32.
     """
-    bins = averaging(wavelength)
-    counts = bins.sum(axis=1).astype(np.float32)
-    mean = np.ascontiguousarray((bins @ flux.T / counts[:, None]).T)
+    bins = _bins(wavelength)
+    firsts = np.flatnonzero(np.diff(bins, prepend=-1))
+    mean = np.add.reduceat(flux, firsts, axis=1) / np.bincount(bins).astype(np.float32)
     through = milky_way(np.array(ebv))
     filters = np.concatenate([band_matrix(bands) * t[:, None] for t in through], axis=1)
-    seen = np.empty((len(flux), len(redshift), filters.shape[1]), np.float32)
+    seen = np.empty((len(redshift), len(flux), filters.shape[1]), np.float32)
     for place, z in enumerate(redshift.tolist()):
         here = filters
         if LYMAN_ALPHA * (1 + z) > OBSERVED[0]:
             here = filters * igm_transmission(z)[:, None]
-        weight = bins @ (shifting(wavelength, z) @ here)
+        weight = _to_rest(wavelength, bins, z) @ here
         used = np.flatnonzero(weight.any(axis=1))
         part = slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)
-        seen[:, place] = mean[:, part] @ weight[part]
-    shape = (len(flux), len(redshift), len(ebv), len(bands))
-    return np.moveaxis(seen.reshape(shape), 2, 0)
+        np.matmul(mean[:, part], weight[part], out=seen[place])
+    shape = (len(redshift), len(flux), len(ebv), len(bands))
+    return np.ascontiguousarray(seen.reshape(shape).transpose(2, 1, 0, 3))
 
 
 @dataclass(frozen=True, eq=False)
