@@ -2,11 +2,12 @@
 """An upper bound of each cell's integral, cheap enough for every cell and object.
 
 With v the largest variance that a flux can have within some standard deviations (the
-reach, see `sightings`) of what was measured, chi-squared at variance v is below the true one there; it is a
-parabola in amplitude, and its minimum has a closed form. Further out the likelihood of
-that band alone is below exp(-reach**2 / 2) of its peak, which is far below the bound of
-the likely cells. The prior of the magnitude is bounded by its largest value where the
-best measured band is within reach. So no cell has more than its bound.
+reach, see `sightings`) of what was measured, chi-squared at variance v is below the
+true one there; it is a parabola in amplitude, and its minimum has a closed form.
+Further out the likelihood of that band alone is below exp(-reach**2 / 2) of its peak,
+which is far below the bound of the likely cells. The prior of the magnitude is bounded
+by its largest value where the best measured band is within reach. So no cell has more
+than its bound.
 """
 
 import jax

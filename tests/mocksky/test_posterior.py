@@ -312,9 +312,9 @@ def test_probability_of_an_interval_like_scipy():
     low[200], high[200] = -np.inf, np.inf
     keep = low < high
     a, b = (low / sigma)[keep], (high / sigma)[keep]
-    flip = np.nan_to_num(a + b) > 0
-    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
+        flip = np.nan_to_num(a + b) > 0
+        a, b = np.where(flip, -b, a), np.where(flip, -a, b)
         thin = -(((a + b) / 2) ** 2) / 2 + np.log((b - a) / np.sqrt(2 * np.pi))
         wide = log_ndtr(b) + np.log1p(-np.exp(log_ndtr(a) - log_ndtr(b)))
     expected = np.where(b - a < 1e-3, thin, wide)
