@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the Legacy Surveys' files say of a scene, by their column names."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from aion.instrument import BANDS
@@ -12,6 +14,7 @@ from aion.mocksky.stamps import LegacyStamps, legacy_stamps
 
 OPTICAL = ("G", "R", "I", "Z")
 ALL = (*OPTICAL, "W1", "W2", "W3", "W4")
+PICTURES = ("image_rgb", "blobmodel", "object_mask")
 NAMES = tuple(name for name in BANDS if name.startswith(("DES-", "WISE-")))
 
 
@@ -78,13 +81,17 @@ def legacy_rows(
     return columns | {f"catalog_{k}": v for k, v in stamps.catalog.items()}, stamps
 
 
-def legacy_pictures(stamps: LegacyStamps) -> dict[str, np.ndarray]:
-    """The columns of pictures and of the segmentation, which take longest."""
-    return {
-        "image_rgb": stamps.rgb,
-        "blobmodel": stamps.blobmodel,
-        "object_mask": stamps.object_mask,
-    }
+def legacy_pictures(
+    stamps: LegacyStamps, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Columns of pictures and of the segmentation.
+
+    Args:
+        stamps: whose.
+        names: out of `PICTURES`.
+    """
+    of = {"image_rgb": "rgb", "blobmodel": "blobmodel", "object_mask": "object_mask"}
+    return {name: getattr(stamps, of[name]) for name in names}
 
 
 def _sersic(kind: np.ndarray, bulge: np.ndarray) -> np.ndarray:

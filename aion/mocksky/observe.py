@@ -14,7 +14,7 @@ from aion.mocksky.galaxies import galaxy_labels
 from aion.mocksky.hsc_rows import hsc_rows
 from aion.mocksky.identifiers import survey_ids
 from aion.mocksky.label_rows import gz10_rows, is_galaxy, provabgs_rows
-from aion.mocksky.legacy_rows import legacy_pictures, legacy_rows
+from aion.mocksky.legacy_rows import PICTURES, legacy_pictures, legacy_rows
 from aion.mocksky.objects import KINDS, Objects
 from aion.mocksky.population import Population
 from aion.mocksky.quasars import forest
@@ -79,7 +79,7 @@ def observe_block(
     *,
     size: int = 160,
     everywhere: bool = False,
-    pictures: bool = True,
+    pictures: Sequence[str] = PICTURES,
 ) -> Seen:
     """All that surveys record of a block; a pure function of sky and block.
 
@@ -90,7 +90,8 @@ def observe_block(
         size: side of the stamps in pixels.
         everywhere: every object is in every survey, whatever its brightness; labels
             are of galaxies all the same.
-        pictures: Legacy's colour pictures and segmentation, half of its time.
+        pictures: which of Legacy's columns of pictures and segmentation; they take half
+            of its time.
     """
     scene = make_scene(population, block)
     columns: dict[str, Columns] = {}
@@ -103,12 +104,16 @@ def observe_block(
         held[survey] = inside
         if inside.any():
             part = scene.take(inside)
-            columns[survey] = _look(part, survey, rng, size, pictures=pictures)
+            columns[survey] = _look(part, survey, rng, size, pictures)
     return Seen(scene, columns, held)
 
 
 def _look(
-    scene: Scene, survey: str, rng: np.random.Generator, size: int, *, pictures: bool
+    scene: Scene,
+    survey: str,
+    rng: np.random.Generator,
+    size: int,
+    pictures: Sequence[str],
 ) -> Columns:
     if survey in ("sdss", "desi"):
         look = sdss_rows if survey == "sdss" else desi_rows
@@ -122,7 +127,7 @@ def _look(
     columns, stamps = legacy_rows(scene, rng, size)
     if survey == "gz10":
         return gz10_rows(scene, stamps)
-    return columns | legacy_pictures(stamps) if pictures else columns
+    return columns | legacy_pictures(stamps, pictures)
 
 
 def _through_forest(scene: Scene) -> Scene:

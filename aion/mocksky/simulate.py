@@ -199,7 +199,7 @@ def _mapped(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Workers inherit an environment in which libraries start no threads of their own."""
+    """Workers inherit an environment in which libraries start no threads."""
     single = {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -57,7 +57,12 @@ _SEEING = {
     "SDSS": (1.53, 1.44, 1.32, 1.26, 1.29),
     "GAIA": (0.1, 0.1, 0.1),
 }
-_CHANCES = {"truth": 0, "legacy": 1, "hsc": 2, "sdss": 3, "desi": 4, "gaia": 5}
+_CHANCES = {
+    name: number
+    for number, name in enumerate(
+        ("truth", "legacy", "hsc", "sdss", "desi", "gaia", "neighbours", "labels")
+    )
+}
 
 
 def _by_band(table: dict[str, tuple[float, ...]]) -> np.ndarray:
@@ -161,17 +166,18 @@ class Sky:
         cells, start = self.cells(), 0
         share, more = divmod(self.objects, len(cells))
         for place, cell in enumerate(cells.tolist()):
-            left, index = share + (place < more), 0
-            while left:
-                count = min(left, self.block)
+            total = share + (place < more)
+            pieces = -(-total // self.block)
+            for index in range(pieces):
+                count = total // pieces + (index < total % pieces)
                 yield Block(cell, index, start, count)
-                start, left, index = start + count, left - count, index + 1
+                start += count
 
     def rng(self, stream: str, block: Block) -> np.random.Generator:
         """The dice of a block for one purpose.
 
         Args:
-            stream: "truth" or the name of a survey.
+            stream: "truth", "neighbours", "labels" or the name of a survey.
             block: whose.
         """
         return np.random.default_rng(

@@ -24,7 +24,7 @@ LAYERS = (
     },
     {"codec", "layouts", "records", "splits"},
     {"surveys", "mocksky", "data", "model", "sampling"},
-    {"observations", "tokenization", "train", "generation"},
+    {"observations", "mockstream", "tokenization", "train", "generation"},
     {"eval", "planning", "report"},
     {"jobs"},
     {"cli", ENTRY},
