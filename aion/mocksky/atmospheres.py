@@ -16,6 +16,7 @@ out (continua of B stars and white dwarfs are right within some percent in the o
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 SECOND = 1.438777e8
 """hc/k in Angstrom Kelvin."""
@@ -88,8 +89,10 @@ def ionisation(
 
 
 def electron_pressure(
-    temperature: np.ndarray, pressure: np.ndarray, fe_h: np.ndarray
-) -> np.ndarray:
+    temperature: Float[np.ndarray, " k"],
+    pressure: Float[np.ndarray, " k"],
+    fe_h: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, " k"]:
     """Electron pressure of a gas of hydrogen, helium and metals, dyn/cm2, [k].
 
     Args:
@@ -163,11 +166,11 @@ def _hydrogen(wavelength, temperature, electrons):
 
 
 def opacity(
-    wavelength: np.ndarray,
-    temperature: np.ndarray,
-    electrons: np.ndarray,
-    pressure: np.ndarray,
-) -> np.ndarray:
+    wavelength: Float[np.ndarray, " c"],
+    temperature: Float[np.ndarray, " k"],
+    electrons: Float[np.ndarray, " k"],
+    pressure: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "k c"]:
     """Continuous opacity per hydrogen nucleus, cm2, [k, c].
 
     Args:
@@ -197,7 +200,10 @@ def _rosseland(temperature, electrons, pressure) -> np.ndarray:
 
 
 def photosphere(
-    teff: np.ndarray, log_g: np.ndarray, fe_h: np.ndarray, wavelength: np.ndarray
+    teff: Float[np.ndarray, " k"],
+    log_g: Float[np.ndarray, " k"],
+    fe_h: Float[np.ndarray, " k"],
+    wavelength: Float[np.ndarray, " c"],
 ) -> Photosphere:
     """Continua of stars and the state of the gas where their lines form.
 

@@ -9,6 +9,7 @@ random. Not realistic: no chemical equilibrium, no C stars, no bands beyond 1.1 
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from aion.mocksky.line_data import to_vacuum
 
@@ -57,8 +58,10 @@ SYSTEMS = {
 }
 
 
-def band_profiles(wavelength: np.ndarray, seed: int = 12) -> np.ndarray:
-    """Opacity of each of `SYSTEMS` over its strongest head, [system, l].
+def band_profiles(
+    wavelength: Float[np.ndarray, " l"], seed: int = 12
+) -> Float[np.ndarray, "n l"]:
+    """Opacity of each of `SYSTEMS` over its strongest head, [n, l].
 
     Args:
         wavelength: vacuum, Angstrom, [l].
@@ -81,7 +84,7 @@ def band_profiles(wavelength: np.ndarray, seed: int = 12) -> np.ndarray:
 
 
 def band_strengths(teff: np.ndarray, log_g: np.ndarray, fe_h: np.ndarray) -> np.ndarray:
-    """Opacity of each of `SYSTEMS` over the continuum's, [k, system].
+    """Opacity of each of `SYSTEMS` over the continuum's, [k, n].
 
     Args:
         teff: Kelvin, [k].

@@ -19,6 +19,7 @@ random places (`line_data.weak_lines`), no chromospheric emission.
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float
 from scipy import sparse
 
 from aion.mocksky.atmospheres import (
@@ -208,7 +209,11 @@ def _haze(gas: Photosphere, fe_h: np.ndarray) -> np.ndarray:
     return 0.04 * np.minimum(centre, 1e4) ** 0.4 * slope
 
 
-def star_spectra(teff: np.ndarray, log_g: np.ndarray, fe_h: np.ndarray) -> np.ndarray:
+def star_spectra(
+    teff: Float[np.ndarray, " k"],
+    log_g: Float[np.ndarray, " k"],
+    fe_h: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "k l"]:
     """Fluxes per unit wavelength on `WAVELENGTH`, 1 at 6,200 Angstrom, float32 [k, l].
 
     Args:
