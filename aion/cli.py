@@ -6,23 +6,14 @@ Nothing heavy is imported before a stage runs, so that `aion --help` is quick.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from aion import __version__
 from aion.errors import AionError, ConfigError
+from aion.flags import build_parser
 
-DEFAULT_CONFIG = "configs/sdss_photoz.py"
 BAD_INPUT, BUG, INTERRUPTED = 2, 1, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every stage does."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage."""
-        raise ConfigError(message, f"See `{self.prog} --help`.")
 
 
 def say(text: str) -> None:
@@ -61,6 +52,28 @@ def _job(options: argparse.Namespace, *, stored: bool = False) -> Any:
     )
 
 
+def _counting(verb: str, noun: str) -> Callable[[int, int], None]:
+    """A line at most every two seconds: done of all, rate and time to go."""
+    import time
+
+    start, last, first = time.monotonic(), [0.0], [-1]
+
+    def told(done: int, total: int) -> None:
+        now = time.monotonic()
+        first[0] = done if first[0] < 0 else first[0]
+        here = done - first[0]
+        if not here or (now - last[0] < 2 and done < total):
+            return
+        last[0] = now
+        rate = here / max(now - start, 1e-9)
+        say(
+            f"{verb} {done:,} of {total:,} {noun}, {rate:,.0f} {noun}/s, "
+            f"{(total - done) / rate:.0f} s to go"
+        )
+
+    return told
+
+
 def _progress() -> Callable[[int, int, int], None]:
     """A line of tokenization at most every two seconds, with rate and time to go."""
     import time
@@ -92,14 +105,19 @@ def _show(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def simulate(options: argparse.Namespace) -> None:
-    """Writes the built-in synthetic catalogue."""
-    from aion.mocksky.catalog import write_catalog
+    """Writes the mock sky: files of five surveys with their truth, or a catalogue."""
+    from aion.jobs.skies import simulate_sky
 
     _no_overrides(options)
-    if options.out.exists():
-        raise ConfigError(f"{options.out} exists", "Choose another --out.")
-    path = write_catalog(options.out, options.objects, options.seed)
-    say(f"wrote {options.objects:,} objects to {path}")
+    simulate_sky(options, say, _counting("simulated", "objects"))
+
+
+def crossmatch(options: argparse.Namespace) -> None:
+    """Finds which entries of several surveys are the same object on the sky."""
+    from aion.jobs.skies import match_surveys
+
+    _no_overrides(options)
+    match_surveys(options, say)
 
 
 def tokenize(options: argparse.Namespace) -> None:
@@ -193,109 +211,20 @@ def _no_overrides(options: argparse.Namespace) -> None:
         raise ConfigError(f"unknown argument {options.overrides[0]}", "See --help.")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _add(stages: Any, run: Callable, example: str, **workdir: Any) -> _Parser:
-    """A stage: its help is the docstring of what it runs."""
-    name = run.__name__
-    parser = stages.add_parser(
-        name,
-        help=run.__doc__,
-        description=run.__doc__,
-        epilog=f"example:\n  aion {name} {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+STAGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    run.__name__: run
+    for run in (
+        quickstart,
+        simulate,
+        crossmatch,
+        tokenize,
+        train,
+        evaluate,
+        sample,
+        info,
     )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--debug", action="store_true", help="show the traceback of an error"
-    )
-    if workdir:
-        parser.add_argument(
-            "--workdir", type=Path, required=True, help="the run's folder"
-        )
-        parser.add_argument(
-            "--config",
-            default=workdir["config"],
-            help="config file, with :argument; --config.key=value changes a value "
-            + ("(default: that of the run)" if workdir["config"] is None else ""),
-        )
-        parser.add_argument(
-            "--catalog",
-            type=Path,
-            required=workdir["catalog"],
-            help="catalogue file: CSV, Parquet, FITS, ECSV, VOTable",
-        )
-    return parser
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all stages."""
-    parser = _Parser(prog="aion", description="From telescope files to posteriors.")
-    parser.add_argument("--version", action="version", version=f"aion {__version__}")
-    stages = parser.add_subparsers(metavar="stage", required=True, parser_class=_Parser)
-    stage = _add(stages, quickstart, "--workdir=runs/quickstart", **_FRESH)
-    stage.add_argument("--folds", type=int, default=0, help="pool this many folds")
-    stage.add_argument("--objects", type=int, default=8000, help="synthetic objects")
-    stage.add_argument("--seed", type=int, default=0, help="of the synthetic objects")
-    stage = _add(stages, simulate, "--objects 8000 --seed 0 --out mock.parquet")
-    stage.add_argument("--objects", type=int, default=8000, help="rows (default 8000)")
-    stage.add_argument("--seed", type=int, default=0, help="same seed, same rows")
-    stage.add_argument("--out", type=Path, required=True, help="Parquet file")
-    run = "--config=configs/sdss_photoz.py --catalog=FILE --workdir=runs/sdss"
-    _add(stages, tokenize, run, **_FRESH)
-    _add(stages, train, f"{run} --config.train.steps=200", **_FRESH)
-    _add_evaluate(stages)
-    _add_sample(stages)
-    stage = _add(stages, info, "runs/sdss")
-    stage.add_argument(
-        "path", type=Path, nargs="?", help="workdir, bundle or shards; none: modalities"
-    )
-    return parser
-
-
-_FRESH = {"config": DEFAULT_CONFIG, "catalog": False}
-_TRAINED = {"config": None, "catalog": True}
-
-
-def _add_evaluate(stages: Any) -> None:
-    stage = _add(stages, evaluate, "--workdir=runs/sdss --catalog=FILE", **_TRAINED)
-    stage.add_argument(
-        "--rows",
-        choices=("test", "all"),
-        default="test",
-        help="objects of the test cells, or all of a file that was not trained on",
-    )
-    stage.add_argument(
-        "--train-catalog",
-        type=Path,
-        help="what baselines learn from (default: the run's catalogue)",
-    )
-    stage.add_argument("--no-baselines", action="store_true", help="ours alone")
-    stage.add_argument("--out", type=Path, help="folder (default: WORKDIR/evaluation)")
-
-
-def _add_sample(stages: Any) -> None:
-    example = "--workdir=runs/sdss --catalog=FILE --ask redshift --out draws.parquet"
-    stage = _add(stages, sample, example, **_TRAINED)
-    stage.add_argument("--ask", type=_names, required=True, help="modalities, a,b,c")
-    stage.add_argument(
-        "--given",
-        type=_names,
-        default=(),
-        help="modalities (default: those of the config's question)",
-    )
-    stage.add_argument(
-        "--scheme", choices=("chained", "one-shot"), default="chained", help="how"
-    )
-    stage.add_argument("--num-samples", type=int, default=32, help="draws per object")
-    stage.add_argument("--seed", type=int, default=0, help="same seed, same draws")
-    stage.add_argument("--limit", type=int, default=0, help="first N objects only")
-    stage.add_argument("--temperature", type=float, default=1.0)
-    stage.add_argument("--top-k", type=int)
-    stage.add_argument("--top-p", type=float)
-    stage.add_argument("--out", type=Path, required=True, help="Parquet file")
+}
+"""What each stage does, by its name."""
 
 
 def _fail(status: int, text: str) -> int:
@@ -306,12 +235,13 @@ def _fail(status: int, text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a stage; returns the exit code: 0, 2 for bad input, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser(STAGES)
     if not given:
-        build_parser().print_help()
+        parser.print_help()
         return BAD_INPUT
     debug = "--debug" in given
     try:
-        options, overrides = build_parser().parse_known_args(given)
+        options, overrides = parser.parse_known_args(given)
         options.overrides = overrides
         options.run(options)
     except AionError as error:

@@ -6,12 +6,14 @@ Legacy Surveys; Schlafly and Finkbeiner 2011 found that this scale must be multi
 0.86 where the curve of Fitzpatrick 1999 with R_V = 3.1 is used, which is done here.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
+from aion.instrument import BANDS
 from aion.mocksky.grids import OBSERVED
 
 R_V = 3.1
@@ -87,3 +89,12 @@ def attenuation(wavelength: Float[np.ndarray, " l"]) -> Float[np.ndarray, " l"]:
     end = CALZETTI_R_V + infrared(np.array([2.2]))
     far = np.maximum(end * (micron / 2.2) ** -1.7, 0.0)
     return np.where(micron > 2.2, far, curve) / CALZETTI_R_V
+
+
+def band_extinction(names: Sequence[str]) -> Float[np.ndarray, " c"]:
+    """Extinction A / E(B-V) at the effective wavelength of each band, mag per mag.
+
+    E(B-V) is on the scale of survey catalogues; a band's true extinction depends on the
+    spectrum too and is not this number exactly.
+    """
+    return RECALIBRATION * extinction(np.array([BANDS[n].wavelength for n in names]))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What is known of objects: fluxes, or intervals of fluxes as tokens give them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,6 +151,29 @@ class Evidence:
         """Some of the objects."""
         names = ("low", "high", "depth", "ebv", "zero_point")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def given(self, bands: Sequence[str]) -> "Evidence":
+        """The same if only these bands were measured.
+
+        Depths and zero points of the others stay: the selection needs them.
+        """
+        hidden = ~np.isin(self.bands, tuple(bands))
+        low = np.where(hidden, -np.inf, self.low)
+        return replace(self, low=low, high=np.where(hidden, np.inf, self.high))
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Evidence"]) -> "Evidence":
+        """All objects of several pieces of evidence in the same bands."""
+        parts = list(parts)
+        names = ("low", "high", "depth", "ebv", "zero_point")
+        if len({part.bands for part in parts}) != 1:
+            raise DataError(
+                "pieces of evidence in different bands", "Arrange them in the same."
+            )
+        return replace(
+            parts[0],
+            **{n: np.concatenate([getattr(part, n) for part in parts]) for n in names},
+        )
 
     def arranged(self, bands: Sequence[str]) -> "Evidence":
         """The same in another list of bands; those that it lacks are not measured.

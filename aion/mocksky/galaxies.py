@@ -42,7 +42,7 @@ ANCHOR = 6300.0
 """Angstrom at which the populations' shares of the light are given."""
 
 _FINE = 1174.0 * np.exp(STEP * np.arange(22_670))
-_COARSE = _FINE[-1] * np.exp(2e-3 * np.arange(1, 1_668))
+_COARSE = _FINE[-1] * np.exp(2e-3 * np.arange(1, 1_675))
 WAVELENGTH = np.concatenate([_FINE, _COARSE])
 """Rest wavelengths in Angstrom, [l]: as fine as `grids.OBSERVED` for z up to 1.5."""
 

@@ -61,6 +61,9 @@ _SERIES = np.array(
         (912.324, 1.50996e-5, 1.00168e-4),
     ]
 )
+LYMAN_SERIES = _SERIES[:, 0]
+"""Wavelengths of the lines, Angstrom, from Lyman alpha down."""
+
 _FOREST = (1.0, 2.35379e-3 / 1.68976e-2, 1.02611e-4 / 1.68976e-2)
 _DAMPED = (1.0, 5.38995e-5 / 1.61698e-4)
 

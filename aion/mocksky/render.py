@@ -10,7 +10,7 @@ that it needs oversampling, and integration over pixels is exact.
 What is left out. Frequencies above one cycle per two pixels: 1e-3 of the peak of a star
 when the FWHM is 2.6 pixels, 1e-4 from 3 pixels on. And the sky is a torus, wider than
 the stamp by a border: light that leaves on one side by more than that comes in on the
-other, 3e-4 of the peak at most for a half-light radius of `COMPACT` of the stamp.
+other. `scene.draw` takes the narrow border where that is below 5e-4 of the peak.
 
 Pixel (0, 0) has its centre at x = 0, y = 0; x is the column, y the row.
 """
@@ -30,9 +30,6 @@ AnyArray = Array | np.ndarray
 
 NARROW, WIDE = 0.2, 1.2
 """Border of the torus beyond the stamp, of its size: for compact sources, for all."""
-
-COMPACT = 0.06
-"""Half-light radius over the stamp's size up to which the narrow border is enough."""
 
 
 class Sources(NamedTuple):
@@ -199,7 +196,7 @@ def render(
         psf_weights: share of each Gaussian of the PSF.
         psf_sigmas: their widths in pixels.
         size: side of the images in pixels.
-        border: `WIDE`, or `NARROW` where no radius exceeds `COMPACT`.
+        border: `WIDE`, or `NARROW` for compact sources.
 
     Returns:
         Flux per pixel in the unit of `Sources.flux`.

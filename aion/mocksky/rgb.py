@@ -21,9 +21,10 @@ def legacy_rgb(flux: Float[np.ndarray, "b 4 y x"]) -> UInt8[np.ndarray, "b y x 3
         Red, green, blue.
     """
     scaled = flux * _SCALES[:, None, None] + np.float32(_BIAS)
-    colours = np.stack(
-        [0.5 * (scaled[:, 2] + scaled[:, 3]), scaled[:, 1], scaled[:, 0]], axis=-1
-    )
-    mean = np.maximum(colours, 0).mean(axis=-1, keepdims=True)
-    stretch = np.arcsinh(_SOFT * mean) / (np.sqrt(_SOFT) * np.maximum(mean, 1e-6))
-    return (np.clip(colours * stretch, 0, 1) * 255).astype(np.uint8)
+    scaled[:, 2] = 0.5 * (scaled[:, 2] + scaled[:, 3])
+    colours = scaled[:, 2::-1]
+    mean = np.maximum(colours, 0).mean(axis=1, keepdims=True)
+    stretch = np.arcsinh(_SOFT * mean)
+    stretch *= np.float32(255 / np.sqrt(_SOFT)) / np.maximum(mean, 1e-6)
+    colours = np.clip(colours * stretch, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(colours, 1, -1))

@@ -15,7 +15,6 @@ from aion.mocksky.camera import Camera
 from aion.mocksky.neighbours import Neighbours
 from aion.mocksky.objects import Objects
 from aion.mocksky.render import (
-    COMPACT,
     NARROW,
     WIDE,
     Sources,
@@ -23,7 +22,11 @@ from aion.mocksky.render import (
     render,
     spread,
 )
-from aion.mocksky.sersic import sersic_weights
+from aion.mocksky.sersic import SIGMAS, sersic_weights
+
+WRAPPED = 2e-4
+"""Brightness over the peak's that light may have where it wraps around, to be drawn on
+the narrow torus; four sides together make an error of 5e-4 of the peak at most."""
 
 # A neighbour's innermost Gaussians are points to every camera; their light goes to the
 # smallest of those that are kept, 0.075 half-light radii wide.
@@ -48,8 +51,10 @@ def target_sources(
     ratio = np.stack([objects.bulge_axis_ratio, objects.disk_axis_ratio], 1)
     index = np.stack([objects.bulge_sersic, objects.disk_sersic], 1)
     share = np.stack([objects.bulge_fraction, 1 - objects.bulge_fraction], 1)
+    x, y = np.repeat(place.T[..., None], 2, axis=2).astype(np.float32)
     return Sources(
-        *np.repeat(place.T[..., None], 2, axis=2).astype(np.float32),
+        x,
+        y,
         spread(radius, ratio, objects.position_angle[:, None]).astype(np.float32),
         # Catalogues may give point sources any index, even 0 or NaN.
         sersic_weights(np.where(radius > 0, index, 1.0)).astype(np.float32),
@@ -98,9 +103,11 @@ def neighbour_sources(
         neighbours.axis_ratio,
         neighbours.position_angle,
     )
+    x, y = pixel_places(neighbours, camera, place).astype(np.float32)
     # Where there is none its flux is 0; its place and shape must only be finite.
     return Sources(
-        *pixel_places(neighbours, camera, place).astype(np.float32),
+        x,
+        y,
         shape.astype(np.float32),
         kept.astype(np.float32),
         np.swapaxes(flux, 1, 2).astype(np.float32),
@@ -114,6 +121,28 @@ def _chunks(rows: Int[np.ndarray, " n"]) -> Iterator[Int[np.ndarray, " m"]]:
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         yield np.pad(part, (0, size - len(part)), mode="edge")
+
+
+def _wrapped(
+    sources: Sources, distance: float, seeing: Float[np.ndarray, " b"]
+) -> Float[np.ndarray, " b"]:
+    """Brightness at some distance from the centres over that of the peaks.
+
+    Args:
+        sources: with a common centre.
+        distance: in pixels.
+        seeing: sigma of the PSF in pixels.
+    """
+    xx, xy, yy = np.moveaxis(np.asarray(sources.spread, np.float64), -1, 0)
+    major = 0.5 * (xx + yy) + np.hypot(0.5 * (xx - yy), xy)
+    minor = np.maximum(xx + yy - major, 0)
+    light = sources.flux.sum(1)[..., None] * sources.weights
+    wide, narrow = (
+        seeing[:, None, None] ** 2 + s[..., None] * SIGMAS**2 for s in (major, minor)
+    )
+    peak = light / np.sqrt(wide * narrow)
+    far = peak * np.exp(-0.5 * distance**2 / wide)
+    return far.sum((1, 2)) / np.maximum(peak.sum((1, 2)), 1e-30)
 
 
 def draw(
@@ -135,9 +164,9 @@ def draw(
     psf = camera.psf
     weights = psf.weights.astype(np.float32)
     sigmas = (fwhm[..., None] / camera.scale * psf.sigmas).astype(np.float32)
-    widest = np.maximum(targets.spread[..., 0], targets.spread[..., 2])
-    shown = np.any(targets.flux > 0, axis=1)
-    compact = np.where(shown, widest, 0.0).max(1) <= (COMPACT * size) ** 2
+    far = grid_size(size, NARROW) - size / 2
+    seeing = fwhm.max(1) / camera.scale / 2.355
+    compact = _wrapped(targets, far, seeing) < WRAPPED
     image = np.empty((*fwhm.shape, size, size), np.float32)
 
     def show(groups: list[Sources], rows: np.ndarray, border: float) -> np.ndarray:

@@ -9,7 +9,8 @@ before the cut, so that bright ones lie on top.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -39,6 +40,22 @@ class Detected:
     flux: np.ndarray
     shapes: Shapes
     valid: np.ndarray
+
+    def joined(self, others: Self) -> Self:
+        """These sources and others, behind them in each stamp."""
+
+        def both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+            return np.concatenate([first, second], axis=1)
+
+        mine, theirs = vars(self.shapes), vars(others.shapes)
+        return replace(
+            self,
+            x=both(self.x, others.x),
+            y=both(self.y, others.y),
+            flux=both(self.flux, others.flux),
+            shapes=Shapes(**{name: both(mine[name], theirs[name]) for name in mine}),
+            valid=both(self.valid, others.valid),
+        )
 
 
 def in_catalogue(

@@ -48,6 +48,9 @@ _UNITS |= {"distance": "pc", "parallax": "mas", "pm_ra": "mas / yr"}
 _UNITS |= {"pm_dec": "mas / yr", "position_angle": "deg", "bulge_radius": "arcsec"}
 _UNITS |= {"disk_radius": "arcsec", "star_teff": "K"}
 
+FORMS = ("mmu", "hats")
+"""Formats."""
+
 Progress = Callable[[int, int], None]
 """Told the objects written so far, and how many there will be."""
 
@@ -63,9 +66,11 @@ class Simulation:
         sample: which objects, a name out of `samples.SAMPLES`.
         size: pixels along the side of a stamp; the archive's are 160.
         everywhere: every object is in every survey, whatever its brightness.
+        form: "mmu", HDF5 trees as the Multimodal Universe has them, or "hats",
+            collections (extra `hats`).
 
     Raises:
-        ConfigError: an unknown survey, or a size that the format does not have.
+        ConfigError: an unknown survey or form.
     """
 
     folder: Path
@@ -74,6 +79,7 @@ class Simulation:
     sample: str = "sky"
     size: int = 160
     everywhere: bool = False
+    form: str = "mmu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
@@ -83,6 +89,10 @@ class Simulation:
             raise ConfigError(
                 f"no survey {', '.join(unknown) or 'given'}",
                 f"Choose from {', '.join(SETS)}.",
+            )
+        if self.form not in FORMS:
+            raise ConfigError(
+                f"no format {self.form!r}", f"Formats are {', '.join(FORMS)}."
             )
 
     def settings(self) -> dict[str, Any]:
@@ -115,8 +125,28 @@ class Simulation:
         for written in _mapped(self, missing, workers):
             have += written
             tell(have, count)
+        if self.form == "hats":
+            self._collect(workers)
         self._finish([cell for cell, _ in cells])
         return self.folder
+
+    def writer(self, survey: str) -> Any:
+        """What takes the columns of a cell."""
+        layout = LAYOUTS[SETS[survey]]
+        if self.form == "hats":
+            from aion.mocksky.write_hats import HatsWriter
+
+            return HatsWriter(self.folder, layout)
+        from aion.mocksky.write_mmu import MmuWriter
+
+        return MmuWriter(self.folder, layout)
+
+    def _collect(self, workers: int) -> None:
+        """Makes collections of what was staged, those that are not made yet."""
+        for survey in self.surveys:
+            writer = self.writer(survey)
+            if writer.staging.exists():
+                writer.finish(workers)
 
     def _part(self, cell: int) -> Path:
         return self.folder / PARTS / f"{cell}.parquet"
@@ -238,7 +268,6 @@ def write_cell(simulation: Simulation, cell: int, blocks: Sequence[Block]) -> in
         How many objects it has.
     """
     from aion.mocksky.observe import observe_block, truth_columns
-    from aion.mocksky.write_mmu import MmuWriter
 
     population = _population(simulation.sky, simulation.sample)
     seen = [
@@ -254,8 +283,9 @@ def write_cell(simulation: Simulation, cell: int, blocks: Sequence[Block]) -> in
     for survey in simulation.surveys:
         parts = [one.columns[survey] for one in seen if survey in one.columns]
         if parts:
-            layout = LAYOUTS[SETS[survey]]
-            MmuWriter(simulation.folder, layout).write(cell, parts)
+            writer = simulation.writer(survey)
+            write = writer.stage if simulation.form == "hats" else writer.write
+            write(cell, parts)
     truth = [truth_columns(one, simulation.surveys) for one in seen]
     joined = {k: np.concatenate([part[k] for part in truth]) for k in truth[0]}
     _write_truth(simulation.folder / PARTS / f"{cell}.parquet", joined)

@@ -118,14 +118,16 @@ def _recorded(
     depth = conditions.of(camera.bands, "depth")
     sigma = depth / np.sqrt(camera.psf.area(fwhm / camera.scale))
     sigma = sigma[..., None, None].astype(np.float32)
-    variance = np.maximum(model, 0)
-    variance /= camera.sky_flux[:, None, None].astype(np.float32)
-    variance += 1
-    variance *= sigma**2
-    flux = rng.standard_normal(model.shape, np.float32)
-    flux *= np.sqrt(variance)
-    flux += model
-    ivar = np.reciprocal(variance, out=variance)
+    sky = camera.sky_flux[:, None, None].astype(np.float32)
+    flux, ivar = np.empty_like(model), np.empty_like(model)
+    for b in range(len(model)):  # one by one they stay in the cache
+        variance = np.maximum(model[b], 0)
+        variance *= sigma[b] ** 2 / sky
+        variance += sigma[b] ** 2
+        rng.standard_normal(dtype=np.float32, out=flux[b])
+        np.reciprocal(variance, out=ivar[b])
+        flux[b] *= np.sqrt(variance, out=variance)
+        flux[b] += model[b]
     defects = draw_defects(model.shape, camera, rng)
     pixels = defects.pixels
     charge = defects.charge * sigma[defects.stamp, defects.band, 0, 0]
@@ -231,9 +233,17 @@ def legacy_stamps(
     shapes = shapes or legacy_shapes(objects, fluxes, conditions, rng)
     measured = fluxes if measured is None else measured
     stamps = exposure.stamps
-    sources = _sources(exposure, shapes, measured, conditions, rng)
-    values = vars(stamps) | {"mask": stamps.mask.all(axis=1)}
-    return LegacyStamps(**values, shapes=shapes, sources=sources)
+    good = np.asarray(stamps.mask)
+    return LegacyStamps(
+        flux=stamps.flux,
+        ivar=stamps.ivar,
+        mask=np.all(good, axis=1, keepdims=False),
+        psf_fwhm=stamps.psf_fwhm,
+        model=stamps.model,
+        place=stamps.place,
+        shapes=shapes,
+        sources=_sources(exposure, shapes, measured, conditions, rng),
+    )
 
 
 def _sources(
@@ -244,26 +254,16 @@ def _sources(
     rng: np.random.Generator,
 ) -> Detected:
     """The objects first, then those neighbours that the catalogue may have."""
-    place = exposure.stamps.place
-    parts = [(place[:, :1], place[:, 1:], measured[:, None], shapes)]
-    valid = [np.ones((len(place), 1), bool)]
-    if exposure.neighbours is not None:
-        light = exposure.neighbour_flux
-        depth = conditions.of(DECAM.bands, "depth")
-        noisy = light + depth * rng.standard_normal(light.shape)
-        fitted = fitted_shapes(exposure.neighbours, light[..., 1], conditions, rng)
-        x, y = pixel_places(exposure.neighbours, DECAM, place)
-        parts.append((x, y, noisy, fitted))
-        size = exposure.stamps.flux.shape[-1]
-        valid.append(
-            exposure.neighbours.valid & in_catalogue(x, y, noisy, fitted, size)
-        )
-    own = [np.reshape(value, (len(place), -1)) for value in vars(shapes).values()]
-    every = [own] + [list(vars(part[3]).values()) for part in parts[1:]]
-    return Detected(
-        *(np.concatenate([part[n] for part in parts], axis=1) for n in range(3)),
-        Shapes(
-            *(np.concatenate(column, axis=1) for column in zip(*every, strict=True))
-        ),
-        np.concatenate(valid, axis=1),
-    )
+    x, y = exposure.stamps.place.T[..., None]
+    own = Shapes(*(values[:, None] for values in vars(shapes).values()))
+    objects = Detected(x, y, measured[:, None], own, np.ones(x.shape, bool))
+    if exposure.neighbours is None:
+        return objects
+    light = exposure.neighbour_flux
+    depth = conditions.of(DECAM.bands, "depth")
+    noisy = light + depth * rng.standard_normal(light.shape)
+    fitted = fitted_shapes(exposure.neighbours, light[..., 1], conditions, rng)
+    x, y = pixel_places(exposure.neighbours, DECAM, exposure.stamps.place)
+    size = exposure.stamps.flux.shape[-1]
+    valid = exposure.neighbours.valid & in_catalogue(x, y, noisy, fitted, size)
+    return objects.joined(Detected(x, y, noisy, fitted, valid))

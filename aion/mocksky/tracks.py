@@ -18,7 +18,7 @@ from scipy import sparse
 from aion.mocksky.dust import milky_way
 from aion.mocksky.family import REFERENCE, Family
 from aion.mocksky.grids import OBSERVED
-from aion.mocksky.igm import LYMAN_ALPHA, igm_transmission
+from aion.mocksky.igm import LYMAN_ALPHA, LYMAN_SERIES, igm_transmission
 from aion.mocksky.responses import band_matrix
 
 EBV = (0.0, 0.15, 0.4)
@@ -30,8 +30,12 @@ FAINTEST = 40.0
 
 
 def _bins(wavelength: np.ndarray) -> np.ndarray:
-    """In which bin of width `BIN` each wavelength is, int [l]."""
+    """In which bin of width `BIN` each wavelength is, int [l].
+
+    The intergalactic medium has edges at the lines of the Lyman series; there bins end.
+    """
     place = np.floor(np.log(wavelength) / BIN).astype(np.int64)
+    place += np.searchsorted(np.sort(LYMAN_SERIES), wavelength, side="right")
     return np.unique(place, return_inverse=True)[1]
 
 

@@ -164,7 +164,7 @@ class HatsWriter:
         """
         try:
             from dask.distributed import Client
-            from hats_import import CollectionArguments
+            from hats_import.collection.arguments import CollectionArguments
             from hats_import.pipeline import pipeline_with_client
         except ImportError:
             raise ConfigError(

@@ -27,7 +27,7 @@ LAYERS = (
     {"observations", "mockstream", "tokenization", "train", "generation"},
     {"eval", "planning", "report"},
     {"jobs"},
-    {"cli", ENTRY},
+    {"cli", "flags", ENTRY},
 )
 VOCABULARY = 0
 LAYER_OF = {part: level for level, parts in enumerate(LAYERS) for part in parts}
