@@ -32,8 +32,8 @@ from aion.surveys.files import read_json, whole_file, write_json
 from aion.surveys.matching import Rules
 from aion.surveys.parts import Matcher
 from aion.surveys.positions import PositionSource
-from aion.surveys.regions import PART_ROWS, cut, fast_stars, write_patches
-from aion.surveys.runs import Quarantine, Run, jobs_of, run_speeds, write_runs
+from aion.surveys.regions import PART_ROWS, cut, write_patches
+from aion.surveys.runs import BadRows, Run, jobs_of, run_speeds, write_runs
 
 FORMAT, VERSION = "aion-match", 1
 PLAN, REPORT, SCRATCH = "plan.json", "report.json", "scratch"
@@ -93,27 +93,10 @@ def crossmatch(
             f"engine {engine!r}, on_bad {on_bad!r}",
             "Engines are tree and lsdb; on_bad is error or quarantine.",
         )
-    if min(workers, part_rows) < 1 or not 1 <= least <= len(sources):
-        raise ConfigError(
-            f"{workers} workers, {part_rows} rows in a part, at least {least} surveys",
-            f"Give 1 or more workers and rows, and 1 to {len(sources)} surveys.",
-        )
-    scratch = Path(out) / SCRATCH
-    matcher = Matcher(scratch, rules, split or SplitRule(), least, engine)
-    run = _Crossmatch(
-        Path(out), matcher, sources, Quarantine(on_bad), part_rows, workers, progress
-    )
-    run.prepare()
-    if not (run.out / REPORT).is_file():
-        run.read()
-        if engine == "lsdb":
-            from aion.surveys.lsdb_engine import store_pairs
-
-            store_pairs(scratch, rules, sources, scheduler)
-        run.match()
-        run.finish()
-    shutil.rmtree(scratch, ignore_errors=True)
-    return run.out
+    matcher = Matcher(Path(out) / SCRATCH, rules, split or SplitRule(), least, engine)
+    bad = BadRows(on_bad)
+    run = _Crossmatch(Path(out), matcher, sources, bad, part_rows, workers, progress)
+    return run.all(scheduler)
 
 
 def _tell_nothing(stage: str, done: int, total: int) -> None:
@@ -127,10 +110,33 @@ class _Crossmatch:
     out: Path
     matcher: Matcher
     sources: Mapping[str, PositionSource]
-    bad: Quarantine
+    bad: BadRows
     part_rows: int
     workers: int
     progress: Progress | None
+
+    def __post_init__(self) -> None:
+        least, count = self.matcher.least, len(self.sources)
+        if min(self.workers, self.part_rows) < 1 or not 1 <= least <= count:
+            raise ConfigError(
+                f"{self.workers} workers, {self.part_rows} rows in a part, at least "
+                f"{least} surveys",
+                f"Give 1 or more workers and rows, and 1 to {count} surveys.",
+            )
+
+    def all(self, scheduler: str | None) -> Path:
+        """All that is not done yet."""
+        self.prepare()
+        if not (self.out / REPORT).is_file():
+            self.read()
+            if self.matcher.engine == "lsdb":
+                from aion.surveys.lsdb_engine import store_pairs
+
+                store_pairs(self.scratch, self.matcher.rules, self.sources, scheduler)
+            self.match()
+            self.finish()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return self.out
 
     @property
     def scratch(self) -> Path:
@@ -166,9 +172,9 @@ class _Crossmatch:
         theirs = read_json(path)
         for key, value in ours.items():
             if theirs.get(key) != value:
+                what = _difference(value, theirs.get(key), key.replace("_", " "))
                 raise WorkdirError(
-                    f"{self.out} was begun with another {key.replace('_', ' ')}: "
-                    f"{theirs.get(key)} there, {value} here",
+                    f"{self.out} was begun with another {what}",
                     "Choose a new folder, or go on with what it was begun with.",
                 )
         (self.scratch / "parts").mkdir(parents=True, exist_ok=True)
@@ -184,13 +190,14 @@ class _Crossmatch:
         steps = [(self.scratch, j, self.sources[j.survey], self.bad) for j in jobs]
         receipts = self._each("read", write_runs, steps)
         told: dict[str, Any] = {
-            s: {"rows_in": 0, "bad": {}, "moving": False} for s in names
+            s: {"rows_in": 0, "bad": {}, "faults": [], "moving": False} for s in names
         }
         runs: dict[str, list[str]] = {survey: [] for survey in names}
         for job, receipt in zip(jobs, receipts, strict=True):
             mine = told[job.survey]
             mine["rows_in"] += receipt["rows_in"]
             mine["moving"] |= receipt["moving"]
+            mine["faults"] += [f for f in receipt["faults"] if f not in mine["faults"]]
             runs[job.survey] += [name for name, _ in receipt["runs"]]
             for reason, count in receipt["bad"].items():
                 mine["bad"][reason] = mine["bad"].get(reason, 0) + count
@@ -237,7 +244,8 @@ class _Crossmatch:
         rules = self.matcher.rules
         moving = {s: bool(told[s]["moving"]) for s in rules.surveys}
         years = self._years(moving)
-        counts, fast = np.zeros(12 * 4**rules.order, np.int32), []
+        counts = np.zeros(12 * 4**rules.order, np.int32)
+        fast = [np.empty((3, 0))]
         speed = dict.fromkeys(runs, 0.0)
         for survey, names in runs.items():
             for run in (Run(self.scratch / name) for name in names):
@@ -247,14 +255,13 @@ class _Crossmatch:
                     motion = run_speeds(run) / 1000
                     speed[survey] = max(speed[survey], float(motion.max()))
                     shift = motion * years[survey]
-                    place = {k: np.asarray(run.column(k)) for k in ("ra", "dec")}
                     far = shift > rules.slack
-                    place = {k: v[far] for k, v in place.items()}
-                    fast.append(place | {"shift": shift[far]})
-        stars = fast_stars(fast, rules)
+                    place = [run.column(name)[far] for name in ("ra", "dec")]
+                    fast.append(np.stack([*place, shift[far] + rules.reach]))
+        stars = np.concatenate(fast, axis=1)
         write_patches(self.scratch / "patches", rules.order, *stars)
         parts = cut(counts, rules.order, self.part_rows)
-        told = {"fast_stars": len(stars[0]), "speed": speed}
+        told = {"fast_stars": stars.shape[1], "speed": speed}
         return told | {"parts": parts}
 
     def match(self) -> None:
@@ -355,6 +362,15 @@ def _summed(
         "parts": len(receipts),
         "fast_stars": index["fast_stars"],
     }
+
+
+def _difference(ours: Any, theirs: Any, where: str) -> str:
+    """Where two JSON values differ first, in words."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key):
+                return _difference(ours.get(key), theirs.get(key), f"{where} {key}")
+    return f"{where}: {theirs} there, {ours} here"
 
 
 def _identity(source: PositionSource) -> dict[str, Any]:

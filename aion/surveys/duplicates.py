@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from aion.surveys.files import read_json, write_arrays, write_json
-from aion.surveys.runs import Quarantine, Run, joined
+from aion.surveys.runs import BadRows, Run, joined
 
 REASON = "an object id that another row has"
 _BLOCK = 4_000_000
 
 
-def drop_duplicates(
-    folder: Path, survey: str, names: list[str], bad: Quarantine
-) -> int:
+def drop_duplicates(folder: Path, survey: str, names: list[str], bad: BadRows) -> int:
     """Marks all rows of an id but one, and returns how many were marked.
 
     The row that stays is the first by ra, dec and partition, whatever the order in

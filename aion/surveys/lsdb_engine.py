@@ -24,6 +24,7 @@ from lsdb.core.crossmatch.abstract_crossmatch_algorithm import (
 from aion.errors import ConfigError, DataError
 from aion.surveys.epochs import moved_vectors, years_to_meet
 from aion.surveys.files import read_json, write_arrays, write_json
+from aion.surveys.hats import HatsSource
 from aion.surveys.matching import Entries, Rules
 from aion.surveys.pairs import Pairs, arcseconds, close_pairs, tree_of
 from aion.surveys.positions import (
@@ -85,17 +86,22 @@ class HatsPositions:
                 "Give the folder of a HATS collection and columns that it has.",
             ) from None
 
+    @cached_property
+    def _pixels(self) -> Mapping[str, tuple[int, int]]:
+        found = {}
+        for place in self.catalog.get_healpix_pixels():
+            order, pixel = int(place.order), int(place.pixel)
+            folder = f"Norder={order}/Dir={pixel // 10_000 * 10_000}"
+            found[f"{folder}/Npix={pixel}.parquet"] = order, pixel
+        return found
+
     def partitions(self) -> Sequence[str]:
-        """Names like "Norder=4/Npix=123"."""
-        return tuple(
-            f"Norder={p.order}/Npix={p.pixel}"
-            for p in self.catalog.get_healpix_pixels()
-        )
+        """Names of the files below `dataset`, "Norder=4/Dir=0/Npix=123.parquet"."""
+        return tuple(self._pixels)
 
     def positions(self, partition: str) -> Positions:
         """The rows of a pixel."""
-        order, pixel = (int(word.split("=")[1]) for word in partition.split("/"))
-        (piece,) = self.catalog.get_partition(order, pixel).to_delayed()
+        (piece,) = self.catalog.get_partition(*self._pixels[partition]).to_delayed()
         return positions_of(piece.compute(scheduler="synchronous"), self)
 
 
@@ -181,7 +187,7 @@ def store_pairs(
     Args:
         folder: of the runs, whose `index.json` is there.
         rules: who is who.
-        sources: all of them `HatsPositions`.
+        sources: all of them `HatsPositions` or `HatsSource`.
         scheduler: address of a Dask scheduler; None: this process.
 
     Raises:
@@ -196,12 +202,7 @@ def store_pairs(
     stored = {}
     for s, t in rules.couples():
         names = rules.surveys[s], rules.surveys[t]
-        pair = [sources[name] for name in names]
-        for name, source in zip(names, pair, strict=True):
-            if not isinstance(source, HatsPositions):
-                raise ConfigError(
-                    f"{name} is no HATS catalogue", "Match with the engine tree."
-                )
+        pair = [as_hats(name, sources[name]) for name in names]
         years = [
             years_to_meet(rules.epochs, moving, *order)
             for order in (names, names[::-1])
@@ -214,6 +215,23 @@ def store_pairs(
             folder, f"pairs-{s}-{t}", close, rules.order, scheduler
         )
     write_json(folder / "pairs.json", stored)
+
+
+def as_hats(survey: str, source: PositionSource) -> HatsPositions:
+    """The catalogue and columns of a source of a HATS collection.
+
+    Raises:
+        ConfigError: a source of another kind.
+    """
+    if isinstance(source, HatsPositions):
+        return source
+    if not isinstance(source, HatsSource):
+        raise ConfigError(
+            f"{survey} is no HATS catalogue", "Match with the engine tree."
+        )
+    moving = ("astrometry.pmra", "astrometry.pmdec")
+    motion = moving if source.layout.survey == "gaia" else (None, None)
+    return HatsPositions(source.path, ("object_id",), "ra", "dec", *motion)
 
 
 def _check_margin(survey: str, source: Any, needed: float) -> None:

@@ -8,7 +8,6 @@ pixels that touch an occupied pixel of the part are enough. Stars that move furt
 of such a star depends on all of the patch, and on the patches that overlap it.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from scipy.spatial import KDTree
 
 from aion.surveys.epochs import ARCSEC, unit_vectors
 from aion.surveys.files import write_arrays
-from aion.surveys.matching import Rules
 
 BASE_ORDER = 4
 """Cells of the output and of splits; no part is wider without need."""
@@ -132,23 +130,3 @@ class Patches:
         labels = [self.label[inside], self.label[np.isin(self.pixel, around)]]
         touched = np.unique(np.concatenate(labels))
         return np.unique(self.pixel[np.isin(self.label, touched)])
-
-
-def fast_stars(
-    blocks: Sequence[Mapping[str, np.ndarray]], rules: Rules
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places and patch radii in arcsec of rows that move further than `Rules.slack`.
-
-    Args:
-        blocks: each with ra, dec and shift (arcsec between epochs).
-        rules: for what is fast, and what can matter to it.
-    """
-    none = np.empty(0)
-    chosen = [
-        (b["ra"][far], b["dec"][far], b["shift"][far] + rules.reach)
-        for b in blocks
-        if (far := b["shift"] > rules.slack).any()
-    ]
-    columns = zip(*chosen, strict=True) if chosen else ([none], [none], [none])
-    ra, dec, radius = (np.concatenate(list(column)) for column in columns)
-    return ra, dec, radius

@@ -70,7 +70,7 @@ def jobs_of(survey: str, partitions: Sequence[str], order: int) -> list[Job]:
 
 
 @dataclass(frozen=True)
-class Quarantine:
+class BadRows:
     """What happens to bad rows.
 
     Attributes:
@@ -94,13 +94,13 @@ class Quarantine:
 
 
 def write_runs(
-    folder: Path, job: Job, source: PositionSource, bad: Quarantine
+    folder: Path, job: Job, source: PositionSource, bad: BadRows
 ) -> dict[str, Any]:
     """Reads the partitions of a job into runs; returns and keeps its receipt.
 
     Returns:
         rows_in, bad (count by reason), runs (name and rows), moving (whether there are
-        proper motions).
+        proper motions), faults (what the source says it left out).
 
     Raises:
         DataError: a bad row where that is an error, or what the source raises.
@@ -131,10 +131,17 @@ def write_runs(
             kept = [_flush(folder, job, told, kept)]
     while _count(kept):
         kept = [_flush(folder, job, told, kept)]
+    told["faults"] = _faults(source)
     if put_aside:
         write_arrays(folder / f"{job.name}-bad", joined(put_aside))
     write_json(receipt, told)
     return told
+
+
+def _faults(source: PositionSource) -> list[dict[str, Any]]:
+    """Files that the source could not read and left out, as it reports them."""
+    faults = getattr(getattr(source, "report", None), "faults", ())
+    return [{k: str(v) for k, v in vars(fault).items()} for fault in faults]
 
 
 def _count(pieces: Sequence[Mapping[str, np.ndarray]]) -> int:

@@ -223,7 +223,7 @@ def test_objects_of_many_surveys_are_those_of_plain_loops(count, surveys, sigma,
 
 
 @given(seed=st.integers(0, 1000), surveys=st.integers(2, 4), data=st.data())
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_order_of_rows_and_partitions_change_nothing(
     seed, surveys, data, tmp_path_factory
 ):
@@ -412,7 +412,7 @@ def test_a_killed_match_goes_on(small, tmp_path, when):
 
 def test_a_folder_with_other_settings_is_refused(small, tmp_path):
     run(small, tmp_path / "out")
-    with pytest.raises(WorkdirError, match="begun with another radii"):
+    with pytest.raises(WorkdirError, match=r"radii one-two: 1\.0 there, 2\.0 here"):
         run(small, tmp_path / "out", radius=2.0)
     with pytest.raises(WorkdirError, match="another sources"):
         run({n: p.take(slice(9)) for n, p in small.items()}, tmp_path / "out")
@@ -546,3 +546,21 @@ def test_ids_are_plain_whatever_the_way_they_are_written():
     assert plain_ids(np.array([b"  12 ", b"3"])).tolist() == ["12", "3"]
     assert plain_ids(np.array([2, 3], ">i8")).dtype == np.int64
     assert plain_ids(np.array([2**64 - 1], np.uint64)).tolist() == [str(2**64 - 1)]
+
+
+def test_files_that_a_source_leaves_out_are_in_the_report(small, tmp_path):
+    from dataclasses import dataclass
+    from types import SimpleNamespace
+
+    @dataclass(frozen=True, eq=False)
+    class Faulty(ArrayPositions):
+        @property
+        def report(self):
+            fault = SimpleNamespace(path="x.hdf5", column="", reason="broken", rows=0)
+            return SimpleNamespace(faults=(fault,))
+
+    sources = {name: Faulty(p, 20) for name, p in small.items()}
+    crossmatch(sources, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    told = {"path": "x.hdf5", "column": "", "reason": "broken", "rows": "0"}
+    assert report["surveys"]["one"]["faults"] == [told]

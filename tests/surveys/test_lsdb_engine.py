@@ -11,13 +11,15 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from aion.errors import ConfigError, DataError
+from aion.layouts import LAYOUTS
 from aion.surveys.crossmatch import crossmatch
+from aion.surveys.hats import HatsSource
 from aion.surveys.positions import ArrayPositions, Positions, PositionSource
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     lsdb = pytest.importorskip("lsdb")
-    from aion.surveys.lsdb_engine import HatsPositions
+    from aion.surveys.lsdb_engine import HatsPositions, as_hats
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -183,6 +185,14 @@ def test_what_the_engine_cannot_do_is_said(catalogs, tmp_path):
         crossmatch(mixed, tmp_path / "mixed", engine="lsdb")
     with pytest.raises(DataError, match="cannot be opened"):
         HatsPositions(tmp_path / "nowhere").partitions()
+
+
+def test_a_source_of_records_is_a_catalogue_too(tmp_path):
+    source = HatsSource(tmp_path, LAYOUTS["gaia"])
+    assert as_hats("gaia", source) == HatsPositions(
+        tmp_path, pm_ra="astrometry.pmra", pm_dec="astrometry.pmdec"
+    )
+    assert as_hats("desi", HatsSource(tmp_path, LAYOUTS["desi"])).pm_ra is None
 
 
 def test_a_dask_cluster_finds_the_same(catalogs, tmp_path):
