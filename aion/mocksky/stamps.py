@@ -233,11 +233,10 @@ def legacy_stamps(
     shapes = shapes or legacy_shapes(objects, fluxes, conditions, rng)
     measured = fluxes if measured is None else measured
     stamps = exposure.stamps
-    good = np.asarray(stamps.mask)
     return LegacyStamps(
         flux=stamps.flux,
         ivar=stamps.ivar,
-        mask=np.all(good, axis=1, keepdims=False),
+        mask=np.asarray(np.all(stamps.mask, axis=1)),
         psf_fwhm=stamps.psf_fwhm,
         model=stamps.model,
         place=stamps.place,

@@ -48,7 +48,9 @@ def oracle(n, radius, ratio, angle, psf, scale, size) -> np.ndarray:
         galaxy,
         psf,
         gsparams=galsim.GSParams(maximum_fft_size=16384, maxk_threshold=2e-4),
-    ).drawImage(nx=size, ny=size, scale=scale, offset=galsim.PositionD(*OFFSET))
+    ).drawImage(  # pyright: ignore[reportCallIssue]
+        nx=size, ny=size, scale=scale, offset=galsim.PositionD(*OFFSET)
+    )
     return image.array
 
 
