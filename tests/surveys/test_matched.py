@@ -9,11 +9,14 @@ import pytest
 
 from aion.errors import ArtefactError, ConfigError, DataError
 from aion.instrument import BANDS
+from aion.layouts import LAYOUTS, resized
+from aion.mocksky.write_mmu import MmuWriter
 from aion.observation import Category, Image, Scalar, Spectrum
 from aion.records import Records, RecordSource
 from aion.splits import SplitRule
 from aion.surveys.crossmatch import crossmatch
 from aion.surveys.matched import MatchedSource, ReadsIds, merged
+from aion.surveys.opening import open_survey
 from aion.surveys.positions import Positions
 from aion.surveys.stacking import stack
 
@@ -243,3 +246,31 @@ def test_what_is_asked_must_be_in_the_match(match, tmp_path):
     sources["legacy"].content[partition] = records.take(slice(1, None))
     with pytest.raises(DataError, match=f"no object {records.object_id[0]}, which"):
         everything(MatchedSource(folder, sources))
+
+
+def test_files_of_five_surveys_come_out_as_one_record(invent, tmp_path):
+    rng = np.random.default_rng(0)
+    ra, dec = 150 + rng.uniform(0, 8, 12), rng.uniform(-4, 4, 12)
+    sources = {}
+    for name in ("legacysurvey", "hsc", "desi", "sdss", "gaia"):
+        layout = resized(LAYOUTS[name], 24)
+        for cell, rows in ((1000, slice(0, 5)), (1001, slice(5, 12))):
+            some = invent(name, len(ra[rows]), seed=cell, length=cell - 960)
+            some |= {"ra": ra[rows], "dec": dec[rows]}
+            if name == "gaia":
+                some |= {k: np.zeros(len(ra[rows])) for k in ("pmra", "pmdec")}
+            MmuWriter(tmp_path, layout).write(cell, [some])
+        source = open_survey(tmp_path / name)
+        sources[source.survey] = source
+    folder = crossmatch(sources, tmp_path / "match", workers=2)
+    source = MatchedSource(folder, sources, need=tuple(sources), batch=4)
+    batches = everything(source)
+    assert sum(map(len, batches)) == 12
+    for records in batches:
+        assert len(records) <= 4
+        assert {m.split("_")[0] for m in records.observations} >= set(sources)
+        for modality in ("ra", "dec"):
+            place = records.observations[modality].values
+            np.testing.assert_array_equal(place, getattr(records, modality))
+        flux = records.observations["sdss_spectrum"].flux
+        assert flux.shape[1] in (40, 41)
