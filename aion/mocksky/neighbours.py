@@ -98,7 +98,7 @@ def draw_neighbours(objects: Objects, rng: np.random.Generator) -> Neighbours:
 
     Args:
         objects: around which.
-        rng: dice of the stream "truth".
+        rng: dice of the truth, the same for all surveys.
 
     Returns:
         `SLOTS` neighbours each, those that are `valid` first.
