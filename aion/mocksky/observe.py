@@ -117,7 +117,7 @@ def _look(
 ) -> Columns:
     if survey in ("sdss", "desi"):
         look = sdss_rows if survey == "sdss" else desi_rows
-        return look(_through_forest(scene), rng)[0]
+        return look(through_forest(scene), rng)[0]
     if survey == "hsc":
         return hsc_rows(scene, rng, size)[0]
     if survey == "gaia":
@@ -130,7 +130,7 @@ def _look(
     return columns | legacy_pictures(stamps, pictures)
 
 
-def _through_forest(scene: Scene) -> Scene:
+def through_forest(scene: Scene) -> Scene:
     """The scene with the Lyman alpha forest of each line of sight, the same for all."""
     objects = scene.objects
     quasar = np.flatnonzero(objects.kind == KINDS.index("QSO"))

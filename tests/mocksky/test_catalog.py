@@ -7,19 +7,15 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from aion.errors import DataError
-from aion.mocksky.catalog import (
-    FILTERS,
-    _distance_modulus,
-    simulate_catalog,
-    write_catalog,
-)
+from aion.mocksky.catalog import FILTERS, simulate_catalog, write_catalog
 
 SDSS = {"objid", "ra", "dec", *FILTERS, "class", "redshift", "plate", "mjd", "fiberid"}
+OBJECTS = 6000
 
 
 @pytest.fixture(scope="module")
 def table():
-    return simulate_catalog(8000, 1)
+    return simulate_catalog(OBJECTS, 1)
 
 
 def of(table, label):
@@ -27,57 +23,54 @@ def of(table, label):
 
 
 def test_columns_are_those_of_the_sdss_file(table):
-    truth = {f"{f}_true" for f in FILTERS} | {"redshift_true"}
+    truth = {f"{f}_true" for f in FILTERS} | {"redshift_true", "ebv"}
     assert set(table) == SDSS | truth
-    assert {len(v) for v in table.values()} == {8000}
+    assert {len(v) for v in table.values()} == {OBJECTS}
     for name, values in table.items():
         if values.dtype.kind == "f":
             assert np.all(np.isfinite(values)), name
 
 
-def test_same_seed_same_sky(table):
-    again, other = simulate_catalog(8000, 1), simulate_catalog(8000, 2)
-    for name, values in table.items():
+def test_same_seed_same_sky():
+    one, again, other = (simulate_catalog(200, seed) for seed in (1, 1, 2))
+    for name, values in one.items():
         np.testing.assert_array_equal(values, again[name])
-    assert not np.array_equal(table["r"], other["r"])
+    assert not np.array_equal(one["r"], other["r"])
 
 
 def test_objects_have_names_and_places_of_their_own(table):
     names = np.stack([table[k] for k in ("plate", "mjd", "fiberid")], 1)
-    assert len(np.unique(names, axis=0)) == len(np.unique(table["objid"])) == 8000
+    assert len(np.unique(names, axis=0)) == len(np.unique(table["objid"])) == OBJECTS
     assert table["ra"].min() >= 0 and table["ra"].max() < 360
     assert np.abs(table["dec"]).max() <= 90
-    plate = names[:, 0] == names[0, 0]
-    assert table["dec"][plate].max() - table["dec"][plate].min() < 10
 
 
 def test_noise_is_that_of_the_survey(table):
-    bright = table["r_true"] < 18
-    for name, floor in zip(FILTERS, (0.012, 0.012, 0.012, 0.012, 0.012), strict=True):
+    bright = table["r_true"] < 17
+    for name in FILTERS:
         error = (table[name] - table[f"{name}_true"])[bright]
+        # Zero points of cells are off by 0.01 mag, the floor is 2 %.
         assert abs(np.median(error)) < 0.01
-        assert floor < 1.4826 * np.median(np.abs(error)) < 0.1
-    faint = table["u_true"] > 21.5
-    assert np.std((table["u"] - table["u_true"])[faint]) > 0.15
+        assert 0.02 < 1.4826 * np.median(np.abs(error)) < 0.035, name
 
 
 def test_galaxies_grow_redder_as_the_break_moves(table):
     galaxies = of(table, "GALAXY")
     g_r = galaxies["g_true"] - galaxies["r_true"]
     near = np.quantile(g_r[galaxies["redshift_true"] < 0.06], 0.9)
-    far = np.quantile(g_r[np.abs(galaxies["redshift_true"] - 0.36) < 0.04], 0.9)
-    # Red sequence of SDSS: g - r about 0.75 at z = 0.05 and 1.7 at z = 0.37.
-    assert 0.5 < near < 1.0 < 1.25 < far < 1.9
-    assert 16.0 < np.median(galaxies["r"]) < 19.0
-    brighter = galaxies["r"][galaxies["redshift"] < 0.08]
-    assert np.median(brighter) < np.median(galaxies["r"][galaxies["redshift"] > 0.3])
+    far = np.quantile(g_r[np.abs(galaxies["redshift_true"] - 0.17) < 0.03], 0.9)
+    # Red sequence of SDSS: g - r about 0.8 at z = 0.05 and 1.1 at z = 0.17.
+    assert 0.65 < near < 0.95 < far < 1.35
+    assert galaxies["r"].max() < 17.8
+    brighter = galaxies["r"][galaxies["redshift"] < 0.05]
+    assert np.median(brighter) < np.median(galaxies["r"][galaxies["redshift"] > 0.12])
 
 
 def test_quasars_lose_u_when_the_forest_enters(table):
     quasars = of(table, "QSO")
     u_g, z = quasars["u_true"] - quasars["g_true"], quasars["redshift_true"]
     assert abs(np.median(u_g[z < 2.0])) < 0.4
-    assert np.median(u_g[z > 3.0]) > 1.0
+    assert np.median(u_g[z > 2.7]) > np.median(u_g[z < 2.0]) + 0.2
 
 
 def test_stars_lie_on_a_locus_and_stand_still(table):
@@ -89,18 +82,10 @@ def test_stars_lie_on_a_locus_and_stand_still(table):
     assert np.std(r_i[bright] - locus) < 0.06
 
 
-def test_distances_are_those_of_astropy():
-    from astropy.cosmology import FlatLambdaCDM
-
-    z = np.array([0.01, 0.1, 0.5, 0.9])
-    expected = FlatLambdaCDM(70, 0.3, Tcmb0=0).distmod(z).value  # pyright: ignore
-    np.testing.assert_allclose(_distance_modulus(z), expected, atol=1e-4)
-
-
 def test_photometric_redshifts_work_as_on_the_sky(table):
     magnitudes = np.stack([table[f] for f in FILTERS], 1)
     features = np.concatenate([magnitudes, -np.diff(magnitudes)], 1)
-    test = np.arange(8000) % 4 == 0
+    test = np.arange(OBJECTS) % 4 == 0
     galaxy = table["class"] == "GALAXY"
     forest = RandomForestRegressor(50, n_jobs=2, random_state=0)
     forest.fit(features[galaxy & ~test], table["redshift"][galaxy & ~test])
@@ -108,10 +93,10 @@ def test_photometric_redshifts_work_as_on_the_sky(table):
     error = (forest.predict(features[galaxy & test]) - truth) / (1 + truth)
     nmad = 1.4826 * np.median(np.abs(error - np.median(error)))
     spread = 1.4826 * np.median(np.abs(truth - np.median(truth)))
-    assert 0.01 < nmad < 0.03 < 0.1 < spread
+    assert 0.01 < nmad < 0.03 < spread
     trees = RandomForestClassifier(50, n_jobs=2, random_state=0)
     trees.fit(features[~test], table["class"][~test])
-    assert 0.95 < trees.score(features[test], table["class"][test]) < 0.999
+    assert 0.9 < trees.score(features[test], table["class"][test]) < 0.999
 
 
 def test_file_has_columns_and_units(tmp_path, table):
