@@ -100,7 +100,7 @@ def _populations() -> np.ndarray:
     """The five templates on `WAVELENGTH`, by dispersion, [d, 5, l]."""
     table = _table()
     ends = np.log(table["wavelength"])
-    grid = np.linspace(*ends, table["flux"].shape[1])
+    grid = np.linspace(ends[0], ends[1], table["flux"].shape[1])
     logs = CubicSpline(grid, np.log(table["flux"]), axis=1)(np.log(WAVELENGTH))
     flux, fine = np.exp(logs), len(_FINE)
     flux[_OLD] *= 10 ** (-0.4 * _infrared(WAVELENGTH))

@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from aion.errors import ConfigError
 from aion.mocksky.cells import ClassPrior
-from aion.mocksky.family import Family
+from aion.mocksky.family import REFERENCE, Family
 from aion.mocksky.galaxies import galaxy_labels
 from aion.mocksky.morphology import Shapes, galaxy_shapes, point_shapes
 from aion.mocksky.objects import KINDS, Objects
@@ -314,7 +314,8 @@ class Population:
         low = np.full(family.magnitude_mean.shape, -np.inf)
         high = np.full(family.magnitude_mean.shape, np.inf)
         depths = self.sky.conditions(int(self.sky.cells()[0])).depth
-        tracks = colour_tracks(family, tuple(limit.band for limit in one.limits))
+        bands = tuple(limit.band for limit in one.limits)
+        tracks = colour_tracks(family, bands or (REFERENCE,))
         clear, dusty = tracks.at(0.0), tracks.at(EBV[-1])
         for column, limit in enumerate(one.limits):
             depth = float(depths[BAND_NAMES.index(limit.band)])

@@ -17,7 +17,7 @@ from aion.mocksky.grids import OBSERVED
 from aion.mocksky.lines import WAVELENGTHS, add_lines, line_ratios
 from aion.mocksky.objects import KINDS, Objects
 
-COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3)
+COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3)  # pyright: ignore[reportCallIssue]
 LINES = list(WAVELENGTHS)
 
 

@@ -163,7 +163,7 @@ def likelihood(family: Family, tracks: ColourTracks, data: Table) -> np.ndarray:
     magnitude = np.stack([np.array(data[b]) for b in "ugriz"], 1)
     colour = -np.diff(magnitude, axis=1)
     grid = np.log1p(family.redshift)
-    near = np.interp(np.log1p(data["redshift"]), grid, np.arange(len(grid)))
+    near = np.interp(np.log1p(np.array(data["redshift"])), grid, np.arange(len(grid)))
     near = near.round().astype(int)
     track = np.moveaxis(tracks.at(EBV)[:, near], 0, 1)  # [b, k, c]
     off = (-np.diff(track, axis=2) - colour[:, None]) / SPREAD
