@@ -14,7 +14,7 @@ from aion.surveys.crossmatch import crossmatch
 from aion.surveys.matched import MatchedSource
 from aion.surveys.opening import open_survey
 
-SKY = Sky(10, 11, per_cell=10)
+SKY = Sky(24, 11, per_cell=24)
 SURVEYS = ("legacy", "hsc", "sdss", "desi", "gaia")
 
 
@@ -29,9 +29,9 @@ def test_all_forty_modalities_are_there_and_every_object_once(streamed):
     everywhere = MockSource(SKY, size=96, everywhere=True)
     (whole,) = everywhere.read(everywhere.partitions()[0])
     assert set(MODALITIES) <= set(whole.observations)
-    assert whole.observations["legacy_image"].flux.shape == (10, 4, 96, 96)
+    assert whole.observations["legacy_image"].flux.shape == (24, 4, 96, 96)
     names = np.concatenate([records.object_id for records in streamed])
-    assert len(names) == len(set(names)) <= 10
+    assert len(names) == len(set(names)) <= 24
 
 
 def test_files_matched_and_read_give_the_same_records(streamed, tmp_path):

@@ -110,7 +110,7 @@ def synthetic_catalog(job: Job, objects: int, seed: int) -> Path:
     path = job.workdir / "catalog.parquet"
     if not path.exists():
         job.say(f"simulating {objects:,} objects")
-        write_catalog(path, objects, seed)
+        write_catalog(path, objects, seed, job.rule)
     return path
 
 

@@ -58,13 +58,15 @@ def test_images_spectra_and_catalogues_see_one_flux(seen):
     catalogue = stamps["FLUX_R"][bright]
     assert np.median(np.abs(middle / catalogue - 1)) < 0.08
     hsc = seen.columns["hsc"]
-    counts = hsc["image_array"][:, 1, 30:66, 30:66].sum((1, 2))[bright]
+    whole = bright & (scene.objects.magnitude > 17.2)  # the others are saturated
+    assert whole.sum() >= 3
+    counts = hsc["image_array"][:, 1, 30:66, 30:66].sum((1, 2))[whole]
     magnitude = 27.0 - 2.5 * np.log10(counts)
-    assert np.median(np.abs(magnitude - hsc["r_cmodel_mag"][bright])) < 0.08
+    assert np.median(np.abs(magnitude - hsc["r_cmodel_mag"][whole])) < 0.08
     desi = seen.columns["desi"]
     window = (desi["spectrum_lambda"][0] > 5700) & (desi["spectrum_lambda"][0] < 7200)
     level = np.median(desi["spectrum_flux"][:, window], axis=1)[bright]
-    # 1 nanomaggy is 1.09 in 1e-17 cgs per Angstrom at 1e4 Angstrom^2 / wavelength^2.
+    # AB: f_nu of a nanomaggy is 3.63e-29 erg/s/cm2/Hz.
     expected = catalogue * 3.63e-29 * 2.998e18 / 6460.0**2 / 1e-17
     assert np.median(np.abs(np.log(level / expected))) < 0.15
 
@@ -119,5 +121,7 @@ def test_quasars_have_a_forest_in_spectra_and_none_in_photometry(population):
     absorbed = through_forest(part)
     blue = absorbed.spectra[:, 2000:3000] / part.spectra[:, 2000:3000]
     assert blue.std() > 0.05
-    np.testing.assert_array_equal(absorbed.spectra[:, 9000:], part.spectra[:, 9000:])
-    np.testing.assert_array_equal(part.fluxes, scene.fluxes[far])
+    np.testing.assert_array_equal(
+        absorbed.spectra[:, 11_000:], part.spectra[:, 11_000:]
+    )
+    np.testing.assert_allclose(part.fluxes, scene.fluxes[far], rtol=1e-5)
