@@ -5,13 +5,13 @@ The luminosity function is Ross et al. 2013's (ApJ 773, 14): pure luminosity evo
 up to z = 2.2, then their evolution of luminosity and density. The library is even in
 absolute magnitude and holds a Gaussian of 0.5 mag about each; weights and p(z) of its
 rows are the luminosity function times the volume, cut where a quasar would be fainter
-than 23rd magnitude; below z = 0.2 up to three times as many, which SDSS found among
-galaxies. Spectra are those of `quasar_spectra`: the luminous have weaker
-lines (Baldwin 1977, ApJ 214, 679) and less of a host. Scatter in slope, reddening
-(Hopkins et al. 2004, AJ 128, 1112), host and hot dust is set so that, seen through
-SDSS's selection, colours by magnitude agree with SDSS's quasars.
+than 23rd magnitude, times smooth corrections fitted to SDSS's quasars
+(`tables/quasar_weights.npz`). Spectra are those of `quasar_spectra`: the luminous have
+weaker lines (Baldwin 1977, ApJ 214, 679) and less of a host, whose own light does not
+depend on the quasar's. Reddening has a tail (Hopkins et al. 2004, AJ 128, 1112).
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -24,10 +24,12 @@ from aion.mocksky.family import REFERENCE, Family
 from aion.mocksky.grids import OBSERVED
 from aion.mocksky.igm import LYMAN_ALPHA
 from aion.mocksky.quasar_spectra import WAVELENGTH, QuasarRows, quasar_spectra
+from aion.mocksky.responses import TABLES
 from aion.mocksky.tracks import seen_fluxes
 
-SIZE = 216
-REDSHIFTS = np.expm1(np.linspace(np.log1p(0.05), np.log1p(4.9), 560))
+_TABLE = TABLES / "quasar_weights.npz"
+SIZE = 320
+REDSHIFTS = np.expm1(np.linspace(np.log1p(0.05), np.log1p(4.9), 420))
 """Grid of redshifts, equidistant in ln(1 + z)."""
 BRIGHTEST, FAINTEST = -28.0, -18.4
 """Absolute magnitudes of the library at 2,500 Angstrom, AB."""
@@ -61,17 +63,17 @@ def _rows() -> QuasarRows:
     cube = qmc.Halton(8, seed=3).random(SIZE)
     normal = ndtri(np.clip(cube, 0.01, 0.99))
     absolute = BRIGHTEST + (FAINTEST - BRIGHTEST) * cube[:, 0]
-    baldwin = 10 ** (0.06 * (absolute + 24.3))
-    host = 10 ** (0.36 * (absolute + 21.5)) * np.exp(0.6 * normal[:, 5])
+    baldwin = 10 ** (0.05 * (absolute + 24.6))
+    host = 1.4 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.7 * normal[:, 5])
     tail = np.maximum(cube[:, 4] - 0.7, 0.0) / 0.3
     return QuasarRows(
-        slope=-1.66 + 0.22 * normal[:, 1],
+        slope=-1.74 + 0.22 * normal[:, 1],
         lines=baldwin * np.exp(0.25 * normal[:, 2]),
         narrow=baldwin**2 * np.exp(0.6 * normal[:, 7]),
         iron=np.exp(0.35 * normal[:, 3]),
         host=host,
         reddening=0.015 * cube[:, 4] + 0.13 * tail**1.5,
-        dust=0.85 * np.exp(0.4 * normal[:, 6]),
+        dust=0.8 * np.exp(0.5 * normal[:, 6]),
         absolute=absolute,
     )
 
@@ -86,27 +88,28 @@ def _means(flux: np.ndarray, rows: QuasarRows) -> np.ndarray:
     return rows.absolute[:, None] + distance_modulus(REDSHIFTS) + correction
 
 
-@lru_cache(maxsize=1)
-def quasar_family() -> Family:
-    """216 quasars at redshifts of 0.05 to 4.9, cached; not to be written to.
+def family_of(table: Mapping[str, np.ndarray]) -> Family:
+    """The library with corrections of the luminosity function.
 
-    Returns:
-        A family whose `parameters` are the attributes of
-        `quasar_spectra.QuasarRows`.
+    Args:
+        table: `share` [k], how much more common each spectrum is; `factor` [knots], how
+            much more common quasars are at the knots `place` [knots] in ln(1 + z).
     """
     rows = _rows()
     flux = quasar_spectra(rows).astype(np.float32)
     flux.setflags(write=False)
     means = _means(flux, rows)
     density = luminosity_function(rows.absolute[:, None], REDSHIFTS)
-    density *= volume_density(REDSHIFTS) * (1 + 2 * np.exp(-((REDSHIFTS / 0.18) ** 2)))
+    density *= volume_density(REDSHIFTS)
+    density *= np.interp(np.log1p(REDSHIFTS), table["place"], table["factor"])
     density /= 1 + np.exp(np.clip((means - _LIMIT) / 0.2, -50, 50))
     total = np.trapezoid(density, np.log1p(REDSHIFTS), axis=1)
+    weight = total * table["share"]
     return Family(
         kind="QSO",
         wavelength=WAVELENGTH,
         flux=flux,
-        weight=total / total.sum(),
+        weight=weight / weight.sum(),
         novel=rows.iron > np.quantile(rows.iron, 0.9),
         redshift=REDSHIFTS,
         redshift_density=density / total[:, None],
@@ -114,6 +117,18 @@ def quasar_family() -> Family:
         magnitude_sigma=np.full(SIZE, SCATTER),
         parameters=dict(vars(rows)),
     )
+
+
+@lru_cache(maxsize=1)
+def quasar_family() -> Family:
+    """320 quasars at redshifts of 0.05 to 4.9, cached; not to be written to.
+
+    Returns:
+        A family whose `parameters` are the attributes of
+        `quasar_spectra.QuasarRows`.
+    """
+    with np.load(_TABLE) as table:
+        return family_of({name: table[name] for name in table.files})
 
 
 @lru_cache(maxsize=1)
