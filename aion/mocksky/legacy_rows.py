@@ -9,7 +9,7 @@ from aion.instrument import BANDS
 from aion.mocksky.blocks import Scene
 from aion.mocksky.dust import band_extinction
 from aion.mocksky.identifiers import brick_names, survey_ids
-from aion.mocksky.shapes import TYPES, legacy_shapes
+from aion.mocksky.shapes import TYPES, Shapes, legacy_shapes
 from aion.mocksky.stamps import LegacyStamps, legacy_stamps
 
 OPTICAL = ("G", "R", "I", "Z")
@@ -43,8 +43,6 @@ def legacy_rows(
         shapes,
         flux[:, :4],
     )
-    point = shapes.type == TYPES.index("PSF")
-    error = 1 / np.maximum(flux[:, 1] / sigma[:, 1], 3.0)
     columns = {
         "object_id": survey_ids("legacy", objects),
         "gid": objects.number,
@@ -55,19 +53,12 @@ def legacy_rows(
         "OBJID": objects.number,
         "TYPE": np.array(TYPES)[shapes.type],
         "EBV": objects.ebv,
-        "SHAPE_R": shapes.radius,
-        "SHAPE_R_IVAR": np.where(point, 0, (1.5 * error * shapes.radius + 1e-3) ** -2),
-        "SHAPE_E1": shapes.e1,
-        "SHAPE_E1_IVAR": np.where(point, 0, error**-2),
-        "SHAPE_E2": shapes.e2,
-        "SHAPE_E2_IVAR": np.where(point, 0, error**-2),
-        "SERSIC": _sersic(shapes.type, objects.bulge_fraction),
-        "SERSIC_IVAR": np.zeros(count),
         "image_array": stamps.flux,
         "image_ivar": stamps.ivar,
         "image_mask": stamps.mask,
         "image_psf_fwhm": stamps.psf_fwhm,
     }
+    columns |= _shape_columns(scene, shapes)
     shade = 10 ** (-0.4 * band_extinction(NAMES) * objects.ebv[:, None])
     for place, band in enumerate(ALL):
         columns |= {
@@ -79,6 +70,24 @@ def legacy_rows(
         columns[f"NOBS_{band}"] = np.full(count, 3)
         columns[f"PSFSIZE_{band}"] = stamps.psf_fwhm[:, place]
     return columns | {f"catalog_{k}": v for k, v in stamps.catalog.items()}, stamps
+
+
+def _shape_columns(scene: Scene, shapes: Shapes) -> dict[str, np.ndarray]:
+    """The fitted shapes with the errors of `shapes.fitted_shapes`."""
+    flux, sigma = scene.measured(NAMES[1:2])
+    error = 1 / np.maximum(flux[:, 0] / sigma[:, 0], 3.0)
+    point = shapes.type == TYPES.index("PSF")
+    size = (1.5 * error * shapes.radius + 1e-3) ** -2
+    return {
+        "SHAPE_R": shapes.radius,
+        "SHAPE_R_IVAR": np.where(point, 0, size),
+        "SHAPE_E1": shapes.e1,
+        "SHAPE_E1_IVAR": np.where(point, 0, error**-2),
+        "SHAPE_E2": shapes.e2,
+        "SHAPE_E2_IVAR": np.where(point, 0, error**-2),
+        "SERSIC": _sersic(shapes.type, scene.objects.bulge_fraction),
+        "SERSIC_IVAR": np.zeros(len(scene)),
+    }
 
 
 def legacy_pictures(
