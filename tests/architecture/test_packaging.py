@@ -113,7 +113,7 @@ def test_wheel_carries_every_file(wheel, folder, inside):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
-        for pattern in ("*.py", "*.sh", "*.txt", "*.sbatch")
+        for pattern in ("*.py", "*.npz", "*.sh", "*.txt", "*.sbatch")
         for path in (ROOT / folder).rglob(pattern)
     }
     assert wanted, f"{folder} holds nothing to ship"
