@@ -2,7 +2,7 @@
 """Spectra of quasars: disk, emission lines, iron, hot dust and the host's stars.
 
 Not realistic: all lines of a quasar scale together but for the Baldwin effect, none is
-shifted against another, the host is one old population, there is no broad absorption,
+shifted against another, all hosts are one old population, there is no broad absorption,
 nothing varies and the silicate feature at 10 micron is missing.
 """
 
@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
 
 from aion.mocksky.atmospheres import planck
-from aion.mocksky.star_spectra import WAVELENGTH as STAR_WAVELENGTH
-from aion.mocksky.star_spectra import star_spectra
+from aion.mocksky.responses import TABLES
 
 STEP = 2e-4
 _FINE = 480.0 * np.exp(STEP * np.arange(15_850))
@@ -125,6 +125,7 @@ _SOFTER = 0.34
 """Balmer continuum over the disk at its edge; what is added to the slope of the disk
 redward of `PIVOT`; the former from the same fit, the latter held to z - W1, too."""
 PIVOT = 5100.0
+_HOST = ((3, 0.95), (2, 0.05))  # rows of the templates and shares of the light
 _EDGE = 3646.0
 
 
@@ -222,22 +223,18 @@ def _hot_dust() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _host() -> np.ndarray:
-    """An old population with some younger stars, per unit wavelength, 1 at 5,500."""
-    teff = np.array([4900.0, 4300.0, 3650.0, 5500.0, 6300.0, 8200.0])
-    log_g = np.array([2.8, 1.8, 0.9, 4.4, 4.2, 4.2])
-    share = np.array([0.37, 0.19, 0.07, 0.17, 0.12, 0.08])
-    fluxes = star_spectra(teff, log_g, np.full(6, -0.1))
-    total = np.zeros(len(WAVELENGTH))
-    for part, flux in zip(share, fluxes, strict=True):
-        # Stars are redder than galaxies below 2,900 Angstrom, where they are unknown.
-        seen = np.interp(WAVELENGTH, STAR_WAVELENGTH, flux, left=0.0)
-        total += part * seen / np.interp(5500.0, STAR_WAVELENGTH, flux)
-    steps = np.arange(-12, 13) * STEP
-    kernel = np.exp(-0.5 * (steps / 5.5e-4) ** 2)  # 165 km/s
-    total[: len(_FINE)] = np.convolve(
-        total[: len(_FINE)], kernel / kernel.sum(), "same"
-    )
-    total[len(_FINE) - 12 : len(_FINE)] = total[len(_FINE) - 13]
+    """Light of galaxies of the mock sky, per unit wavelength, 1 at 5,500 Angstrom.
+
+    The old and the star-forming template of kcorrect (see `tables/README.md`).
+    """
+    with np.load(TABLES / "galaxies.npz") as table:
+        ends, templates = np.log(table["wavelength"]), np.log(table["flux"])
+    grid = np.linspace(*ends, templates.shape[1])
+    place, total = np.log(WAVELENGTH), np.zeros(len(WAVELENGTH))
+    for row, share in _HOST:
+        log = CubicSpline(grid, templates[row].astype(np.float64))
+        light = np.exp(log(np.maximum(place, ends[0])) - log(np.log(5500.0)))
+        total += share * light * (place >= ends[0])
     return total
 
 

@@ -3,7 +3,7 @@
 
 The luminosity function is Ross et al. 2013's (ApJ 773, 14): pure luminosity evolution
 up to z = 2.2, then their evolution of luminosity and density. The library is even in
-absolute magnitude and holds a Gaussian of 0.5 mag about each; weights and p(z) of its
+absolute magnitude and holds a Gaussian of 0.3 mag about each; weights and p(z) of its
 rows are the luminosity function times the volume, cut where a quasar would be fainter
 than 23rd magnitude, times smooth corrections fitted to SDSS's quasars
 (`tables/quasar_weights.npz`). Spectra are those of `quasar_spectra`: the luminous have
@@ -33,7 +33,7 @@ REDSHIFTS = np.expm1(np.linspace(np.log1p(0.05), np.log1p(4.9), 420))
 """Grid of redshifts, equidistant in ln(1 + z)."""
 BRIGHTEST, FAINTEST = -28.0, -18.4
 """Absolute magnitudes of the library at 2,500 Angstrom, AB."""
-SCATTER = 0.5
+SCATTER = 0.3
 """Of a row's absolute magnitude, mag."""
 _LIMIT = 23.0
 _SIGMA, _POWER = 1.4, 1.6  # of ln density; of the optical depth with density
@@ -64,7 +64,7 @@ def _rows() -> QuasarRows:
     normal = ndtri(np.clip(cube, 0.01, 0.99))
     absolute = BRIGHTEST + (FAINTEST - BRIGHTEST) * cube[:, 0]
     baldwin = 10 ** (0.05 * (absolute + 24.6))
-    host = 1.4 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.7 * normal[:, 5])
+    host = 1.1 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.8 * normal[:, 5])
     tail = np.maximum(cube[:, 4] - 0.7, 0.0) / 0.3
     return QuasarRows(
         slope=-1.74 + 0.22 * normal[:, 1],
