@@ -68,7 +68,7 @@ class Photosphere:
     deep_electrons: np.ndarray
 
 
-def planck(wavelength: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+def planck(wavelength: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
     """Black-body flux per unit wavelength in arbitrary units, broadcast."""
     exponent = np.minimum(SECOND / (wavelength * temperature), 200.0)
     return 1e18 * wavelength**-5.0 / np.expm1(exponent)
@@ -120,10 +120,11 @@ def level_survival(
 ) -> np.ndarray:
     """Fraction of hydrogen's level n that its neighbours' fields leave bound.
 
-    Inglis and Teller: log Ne = 23.26 - 7.5 log n at the last level, made smooth.
+    Inglis and Teller: log Ne = 23.26 - 7.5 log n at the last level, made smooth; 23.6
+    here, for the eighth Balmer line is seen in white dwarfs of SDSS.
     """
     density = electrons / (_BOLTZMANN * temperature)
-    last = 10 ** ((23.26 - np.log10(density)) / 7.5)
+    last = 10 ** ((23.6 - np.log10(density)) / 7.5)
     return 1 / (1 + (level / last) ** 9)
 
 

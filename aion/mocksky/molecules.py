@@ -74,7 +74,7 @@ def band_profiles(
     kernel /= np.sqrt((kernel**2).sum())
     for row, heads in enumerate(SYSTEMS.values()):
         for head, strength, tail in heads:
-            offset = np.log(wavelength / to_vacuum(np.array(head))) / tail
+            offset = np.log(wavelength / to_vacuum(np.array([head]))) / tail
             edge = np.abs(tail) / 2e-4
             inside = 1 / (1 + np.exp(-np.clip(edge * offset, -60, 60)))
             profiles[row] += strength * inside * np.exp(-np.clip(offset, 0, 60))
@@ -83,7 +83,11 @@ def band_profiles(
     return profiles
 
 
-def band_strengths(teff: np.ndarray, log_g: np.ndarray, fe_h: np.ndarray) -> np.ndarray:
+def band_strengths(
+    teff: Float[np.ndarray, " k"],
+    log_g: Float[np.ndarray, " k"],
+    fe_h: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "k n"]:
     """Opacity of each of `SYSTEMS` over the continuum's, [k, n].
 
     Args:
@@ -98,16 +102,19 @@ def band_strengths(teff: np.ndarray, log_g: np.ndarray, fe_h: np.ndarray) -> np.
     dwarf = log_g - 4.5
     oxide = 10 ** (0.8 * fe_h.clip(-2.0, 0.3))
     strengths = {
-        "CN": 0.9 * onset(5400, 350) * 10 ** (0.8 * fe_h - 0.10 * dwarf),
+        "CN": 0.9 * onset(5400.0, 350.0) * 10 ** (0.8 * fe_h - 0.10 * dwarf),
         "CH": 0.9
-        * onset(6000, 280)
-        * (0.35 + 0.65 * (1 - onset(4300, 200)))
+        * onset(6000.0, 280.0)
+        * (0.35 + 0.65 * (1 - onset(4300.0, 200.0)))
         * 10 ** (0.35 * fe_h - 0.02 * dwarf),
-        "MgH": 0.55 * onset(4500, 250) * 10 ** (0.4 * fe_h + 0.20 * dwarf),
-        "CaH": 0.75 * onset(3650, 170) * 10 ** (0.20 * dwarf),
-        "TiO blue": 1.5 * oxide * 10 ** ((3600.0 - teff) / 1100.0) * onset(3980, 90),
-        "TiO": 1.5 * oxide * 10 ** ((3500.0 - teff) / 650.0) * onset(4000, 70),
+        "MgH": 0.55 * onset(4500.0, 250.0) * 10 ** (0.4 * fe_h + 0.20 * dwarf),
+        "CaH": 0.75 * onset(3650.0, 170.0) * 10 ** (0.20 * dwarf),
+        "TiO blue": 1.5
+        * oxide
+        * 10 ** ((3600.0 - teff) / 1100.0)
+        * onset(3980.0, 90.0),
+        "TiO": 1.5 * oxide * 10 ** ((3500.0 - teff) / 650.0) * onset(4000.0, 70.0),
         "VO": oxide * 10 ** ((2750.0 - teff) / 330.0),
-        "FeH": 0.4 * onset(2950, 150) * 10 ** (0.20 * dwarf),
+        "FeH": 0.4 * onset(2950.0, 150.0) * 10 ** (0.20 * dwarf),
     }
     return np.minimum(np.stack([strengths[name] for name in SYSTEMS], 1), 60.0)

@@ -52,10 +52,12 @@ _SERIES = {2: range(3, 24), 3: range(4, 24)}  # lower level: upper levels
 _OSCILLATOR = {(2, 3): 0.641, (2, 4): 0.119, (2, 5): 0.0444, (2, 6): 0.0221}
 _OSCILLATOR |= {(3, 4): 0.842, (3, 5): 0.151, (3, 6): 0.0558, (3, 7): 0.0277}
 _CORE = 1.1e-4  # one sigma of narrow lines in ln wavelength: 33 km/s
-_THERMAL = 6e-5  # the same of hydrogen's Doppler cores
+_THERMAL = 4e-5  # the same of hydrogen's Doppler cores
 _TURBULENCE = 2.0e5 / 2.998e10  # Doppler width over c
 _WARMED = (3200.0, 4000.0, 5000.0, 6200.0, 9000.0)
 _SURFACE = 0.70  # temperature of line cores over the effective one
+# Van der Waals widths over the mean (Barklem et al. 2000, A&AS 142, 467).
+_DAMPING = {"Fe": 0.4, "Na": 3.0, "Ca": 0.7, "Mg": 0.8}
 _CLASSICAL = 8.853e-13  # pi e2 / m c2, cm
 
 
@@ -85,7 +87,7 @@ def _oscillator(lower: int, upper: int) -> float:
 def _hydrogen_grid() -> np.ndarray:
     """Wavelengths on which hydrogen's lines are made: dense at their centres."""
     grid = [np.geomspace(2890.0, 330_000.0, 300)]
-    steps = np.concatenate([[0.0], np.geomspace(8e-5, 0.06, 34)])
+    steps = np.concatenate([[0.0], np.geomspace(2e-5, 0.06, 42)])
     for lower, uppers in _SERIES.items():
         for upper in uppers:
             centre = 1 / (RYDBERG * (1 / lower**2 - 1 / upper**2))
@@ -162,7 +164,8 @@ def _line_strengths(
     density = (gas.pressure / (1.38e-16 * gas.temperature))[:, None]
     # Without molecular hydrogen the pressure of M dwarfs would be too high.
     density = np.minimum(density, 3.5e17)
-    rate = 2e8 + 1.2e-8 * density * (gas.temperature[:, None] / 1e4) ** 0.3
+    broad = np.array([_DAMPING.get(e, 1.0) for e in lines.element.tolist()])
+    rate = 2e8 + 1.2e-8 * broad * density * (gas.temperature[:, None] / 1e4) ** 0.3
     damping = rate * lines.wavelength * 1e-8 / (4 * np.pi * 2.998e10 * doppler)
     return centre, damping
 
@@ -206,7 +209,7 @@ def _haze(gas: Photosphere, fe_h: np.ndarray) -> np.ndarray:
     line = LineList(*(np.array([v]) for v in (3600.0, 1.5, -1.0, "Fe", 0)))
     centre, _ = _line_strengths(gas, fe_h, line)
     slope = np.minimum(WAVELENGTH / 3600.0, 4.0) ** -7.0
-    return 0.04 * np.minimum(centre, 1e4) ** 0.4 * slope
+    return 0.044 * np.minimum(centre, 1e4) ** 0.4 * slope
 
 
 def star_spectra(
