@@ -39,9 +39,9 @@ class QuantileTable:
 
     @classmethod
     def of(
-        cls, edges: Sequence[Float32[np.ndarray, "_"]], curves: Sequence[Curve]
+        cls, edges: Sequence[np.ndarray], curves: Sequence[Curve]
     ) -> "QuantileTable":
-        """Columns side by side; they may have different numbers of edges."""
+        """Columns side by side; `edges` [e] of each, which may differ in number."""
         longest = max(len(e) for e in edges)
         size = 2 ** longest.bit_length() - 1
         table = np.full((len(edges), size), np.inf, np.float32)
