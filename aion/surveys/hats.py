@@ -340,7 +340,8 @@ def _rectangle(column: Any, depth: int, padding: Any) -> np.ndarray:
         if not same:
             flat = inner.to_numpy(zero_copy_only=False)
             wide = np.full((shape[0], int(lengths.max())), padding, flat.dtype)
-            wide[np.arange(wide.shape[1]) < lengths[:, None]] = flat
+            inside = np.arange(wide.shape[1])[None] < lengths[:, None]  # pyright: ignore
+            wide[inside] = flat
             return wide
         shape.append(int(lengths[0]) if len(lengths) else 0)
         column = inner

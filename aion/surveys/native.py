@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Files as surveys publish them, as a source: each file is a partition."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +30,8 @@ class NativeSource:
         on_bad: "error" raises at the first fault, "quarantine" notes it in `report`.
         modalities: those to give; None = all there are.
         batch: rows that are read at once.
+        places: reads the positions of a file where that is cheaper, or tells proper
+            motions; None = as `reader` says.
         placed: False for files that tell no positions; theirs are NaN.
     """
 
@@ -38,6 +42,7 @@ class NativeSource:
     on_bad: str = "error"
     modalities: tuple[str, ...] | None = None
     batch: int = 256
+    places: Callable[[Path], Positions] | None = None
     placed: bool = True
     _ledger: Ledger = field(init=False, repr=False, compare=False)
 
@@ -89,6 +94,9 @@ class NativeSource:
         path = self._path(partition)
         parts = []
         with self._ledger.files(partition):
+            if self.places is not None:
+                with _readable(path):
+                    return self.places(path)
             parts = list(self._batches(path, ()))
         none = np.empty(0)
         return Positions(
@@ -128,21 +136,44 @@ class NativeSource:
         wanted = self.modalities if modalities is None else modalities
         batches = self.reader(path, self.batch)
         while True:
-            try:
+            with _readable(path):
                 records = next(batches, None)
-            except FileNotFoundError:
-                raise DataError(f"no file {path}", "Check the path.") from None
-            except DataError as error:
-                fault = Fault(str(path), "", error.problem.removeprefix(f"{path}: "))
-                raise BadFile(fault) from None
-            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-                reason = " ".join(str(error).split())[:160]
-                kind = type(error).__name__
-                fault = Fault(str(path), "", f"cannot be read: {kind} {reason}")
-                raise BadFile(fault) from None
             if records is None:
                 return
             if wanted is not None:
                 kept = {n: v for n, v in records.observations.items() if n in wanted}
                 records = replace(records, observations=kept)
             yield records
+
+
+@contextmanager
+def fits_warnings() -> Iterator[None]:
+    """A truncated FITS file raises; what astropy thinks of its style is not told."""
+    from astropy.io.fits.verify import VerifyWarning
+    from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.simplefilter("error", AstropyUserWarning)
+        warnings.simplefilter("ignore", VerifyWarning)
+        try:
+            yield
+        except AstropyUserWarning as warning:
+            raise OSError(str(warning)) from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what libraries raise on broken files into a `BadFile`."""
+    try:
+        with fits_warnings():
+            yield
+    except FileNotFoundError:
+        raise DataError(f"no file {path}", "Check the path.") from None
+    except DataError as error:
+        fault = Fault(str(path), "", error.problem.removeprefix(f"{path}: "))
+        raise BadFile(fault) from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:160]
+        fault = Fault(str(path), "", f"cannot be read: {type(error).__name__} {reason}")
+        raise BadFile(fault) from None

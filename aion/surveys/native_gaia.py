@@ -13,6 +13,7 @@ from aion.errors import DataError
 from aion.layouts.gaia import XP_SIZE
 from aion.observation import Coefficients, Observation, Scalar
 from aion.records import Records
+from aion.surveys.positions import Positions
 from aion.surveys.recipes import native
 
 _ID_UNIT = 34_359_738_368
@@ -128,6 +129,18 @@ def read_gaia_rows(path: Path, batch: int) -> Iterator[Records]:
                 if part[name].dtype.kind in "fiu"
             }
             yield _row_records(columns, path)
+
+
+def gaia_places(path: Path) -> Positions:
+    """Names, places and proper motions of the rows of a source table."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=True) as hdus:
+        table = hdus[1].data  # pyright: ignore
+        ids = native(np.array(table["source_id"]))
+        names = ("ra", "dec", "pmra", "pmdec")
+        names = names if set(names) <= set(table.dtype.names) else names[:2]
+        return Positions(ids, *(np.array(table[name], np.float64) for name in names))
 
 
 def _row_records(columns: dict[str, np.ndarray], path: Path) -> Records:

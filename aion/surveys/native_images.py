@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Images as surveys publish them: Legacy coadd cutouts (FITS) and HSC arrays (numpy).
+"""Images as surveys publish them, and target lists: Legacy coadd cutouts and tables
+(FITS) and HSC arrays (numpy).
 
 The arrays have no positions: those records have ra and dec NaN unless they are given.
 """
@@ -13,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from aion.errors import DataError
-from aion.observation import Image
+from aion.observation import Image, Scalar
 from aion.records import Records
+from aion.surveys.tables import open_table
 
 HSC_BAD_BITS = (0, 1, 8)
 """Mask planes BAD, SAT and NO_DATA of the HSC pipeline; the others leave flux valid."""
@@ -199,3 +201,34 @@ def _image(
         ivar=ivar.astype(np.float32),
         mask=good & known & np.isfinite(flux),
     )
+
+
+_TARGET_FLUXES = {
+    f"legacy_flux_{band.lower()}": f"FLUX_{band}"
+    for band in ("G", "R", "Z", "W1", "W2")
+}
+
+
+def read_targets(path: Path, batch: int) -> Iterator[Records]:
+    """Rows of DESI's target lists: fluxes of the Legacy Surveys in nanomaggies.
+
+    Objects are named by `TARGETID`, or by their position where there is none.
+
+    Args:
+        path: FITS table with RA, DEC and FLUX_*.
+        batch: rows per batch.
+    """
+    table = open_table(path)
+    fluxes = {m: c for m, c in _TARGET_FLUXES.items() if c in table.names}
+    names = ("TARGETID",) if "TARGETID" in table.names else ("RA", "DEC")
+    wanted = [(name, True) for name in names]
+    wanted += [(name, False) for name in ("RA", "DEC", *fluxes.values())]
+    for piece in table.pieces(batch):
+        found = table.read(piece, wanted)
+        ids, *rest = (found[name, True] for name in names)
+        for part in rest:
+            ids = np.char.add(np.char.add(ids, "-"), part)
+        ra, dec = (np.asarray(found[name, False]) for name in ("RA", "DEC"))
+        values = {m: Scalar(found[c, False]) for m, c in fluxes.items()}
+        values |= {"ra": Scalar(ra), "dec": Scalar(dec)}
+        yield Records(ids, ra % 360.0, dec, values, origin=str(path))

@@ -9,11 +9,11 @@ from aion.errors import DataError
 from aion.layouts import LAYOUTS, Layout
 from aion.records import RecordSource
 from aion.surveys.mmu import PATTERNS, SUFFIXES, MmuSource, layout_of
-from aion.surveys.native import NativeSource, Reader
-from aion.surveys.native_gaia import read_gaia_rows, read_gaia_xp
-from aion.surveys.native_images import Cutouts, HscArrays
+from aion.surveys.native import NativeSource, Reader, fits_warnings
+from aion.surveys.native_gaia import gaia_places, read_gaia_rows, read_gaia_xp
+from aion.surveys.native_images import Cutouts, HscArrays, read_targets
 from aion.surveys.native_spectra import read_desi_coadd, read_sdss_spec
-from aion.surveys.positions import PositionSource
+from aion.surveys.positions import Positions, PositionSource
 from aion.surveys.quarantine import Quarantine
 
 
@@ -79,9 +79,19 @@ def open_survey(
         return MmuSource(path, _asked(path, survey) or _found(path, [path]), **rest)
     if path.is_dir() and (files := _tree(path)):
         return MmuSource(path, _asked(path, survey) or _found(path, files), **rest)
-    for kind in NATIVE:
-        if paths := kind.files(path):
-            return kind.source(paths, rest)
+    kinds = {kind: paths for kind in NATIVE if (paths := kind.files(path))}
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{k.told}: {', '.join(p.name for p in kinds[k])}" for k in kinds
+        )
+        raise DataError(
+            f"{path} holds files of several kinds ({listed})",
+            "Give one file, or a folder with one kind.",
+        )
+    for kind, paths in kinds.items():
+        # A broken file tells no kind: its reader reports it.
+        broken = [] if path.is_file() else _broken(path)
+        return kind.source(tuple(sorted({*paths, *broken})), rest)
     raise DataError(
         f"{path} is nothing that is known",
         "Give a set with healpix=*/*.hdf5, a HATS collection, or native files: "
@@ -149,10 +159,11 @@ class _Native:
         fits: Callable[[Path], bool],
         *,
         epoch: float,
+        places: Callable[[Path], Positions] | None = None,
         placed: bool = True,
     ) -> None:
         self.told, self.pattern = told, told.split(" ")[0]
-        self._fits, self._placed = fits, placed
+        self._fits, self._places, self._placed = fits, places, placed
         self._survey, self._reader, self._epoch = survey, reader, epoch
 
     def files(self, path: Path) -> tuple[Path, ...]:
@@ -164,7 +175,13 @@ class _Native:
     def source(self, paths: tuple[Path, ...], rest: dict[str, Any]) -> NativeSource:
         """A source over files."""
         return NativeSource(
-            paths, self._reader, self._survey, self._epoch, placed=self._placed, **rest
+            paths,
+            self._reader,
+            self._survey,
+            self._epoch,
+            places=self._places,
+            placed=self._placed,
+            **rest,
         )
 
 
@@ -174,7 +191,7 @@ def _extensions(path: Path) -> dict[str, set[str]]:
 
     found: dict[str, set[str]] = {}
     try:
-        with fits.open(path, memmap=True) as hdus:
+        with fits_warnings(), fits.open(path, memmap=True) as hdus:
             for number, hdu in enumerate(hdus):
                 header = hdu.header  # pyright: ignore
                 name = header.get("EXTNAME") or header.get("IMAGETYP") or str(number)
@@ -184,6 +201,11 @@ def _extensions(path: Path) -> dict[str, set[str]]:
     except (OSError, ValueError, KeyError):
         return {}
     return found
+
+
+def _broken(folder: Path) -> list[Path]:
+    """FITS files of a folder that do not open."""
+    return [path for path in folder.glob("*.fits") if not _extensions(path)]
 
 
 def _fits_with(name: str, *columns: str) -> Callable[[Path], bool]:
@@ -236,6 +258,14 @@ NATIVE = (
         read_gaia_rows,
         _fits_with("1", "source_id", "ra", "dec"),
         epoch=2015.5,
+        places=gaia_places,
+    ),
+    _Native(
+        "*.fits (DESI targets)",
+        "legacy",
+        read_targets,
+        _fits_with("TARGETS", "ra", "dec", "flux_g"),
+        epoch=LAYOUTS["legacysurvey"].epoch,
     ),
     _Native(
         "*.csv (Gaia XP)", "gaia", read_gaia_xp, _xp_csv, epoch=LAYOUTS["gaia"].epoch

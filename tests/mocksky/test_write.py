@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# pyright: reportIndexIssue=false, reportCallIssue=false
 """Written files: names, dtypes, shapes and compression of the layouts, whole or not."""
 
 import hashlib
