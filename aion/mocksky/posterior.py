@@ -211,7 +211,19 @@ class ExactPosterior:
 
         NaN where no class can have been measured so. Arguments as of `redshift`.
         """
-        return self._answer(evidence, None, "kind", len(KINDS), settings)
+        return self.kind_and_redshift(evidence, settings=settings)[0]
+
+    def kind_and_redshift(
+        self, evidence: Evidence, *, settings: Settings | None = None
+    ) -> tuple[np.ndarray, RedshiftPosterior]:
+        """What `kind` and `redshift` of an unknown class give, at the cost of one."""
+        mass = self._answer(evidence, None, "column", self.columns.kind.size, settings)
+        kind = np.stack(
+            [mass[:, self.columns.kind == k].sum(axis=1) for k in range(len(KINDS))],
+            axis=1,
+        )
+        kinds = [one.family.kind for one in self.classes]
+        return kind, self._densities(mass, kinds)
 
     def sed(
         self, evidence: Evidence, kind: str, *, settings: Settings | None = None
@@ -240,11 +252,10 @@ class ExactPosterior:
             DataError: measured bands that this posterior has not, or limited bands
                 whose depth is unknown.
         """
-        mass = self._answer(evidence, kind, "column", len(self.columns.kind), settings)
-        kinds = [one.family.kind for one in self.classes]
-        if kind is not None:
-            kinds = [kind]
-        return self._densities(mass, kinds)
+        if kind is None:
+            return self.kind_and_redshift(evidence, settings=settings)[1]
+        mass = self._answer(evidence, kind, "column", self.columns.kind.size, settings)
+        return self._densities(mass, [kind])
 
     def _densities(self, mass: np.ndarray, kinds: list[str]) -> RedshiftPosterior:
         """Adds classes, each linear between the points of its own grid."""
