@@ -217,7 +217,7 @@ def photosphere(
     gravity = 10**log_g * _GRAMS
     pressure = gravity * _DEPTHS[0] / 1e-26
     optical = np.zeros((len(teff), len(wavelength)))
-    flux, before, seen_before = np.zeros_like(optical), None, None
+    flux, before, seen_before = (np.zeros_like(optical) for _ in range(3))
     step = np.log(_DEPTHS[1] / _DEPTHS[0])
     states = []
     for place, depth in enumerate(_DEPTHS):
@@ -241,12 +241,15 @@ def photosphere(
         pressure = grown + 0.5 * gravity * depth / mean * step**2
     lines, deep = (states[int(np.argmin(np.abs(_DEPTHS - x)))] for x in _FORMING)
     return Photosphere(
-        wavelength,
-        flux,
-        opacity(wavelength, *lines),
-        *lines,
-        opacity(wavelength, *deep),
-        *deep[:2],
+        wavelength=wavelength,
+        flux=flux,
+        opacity=opacity(wavelength, *lines),
+        temperature=lines[0],
+        electrons=lines[1],
+        pressure=lines[2],
+        deep_opacity=opacity(wavelength, *deep),
+        deep_temperature=deep[0],
+        deep_electrons=deep[1],
     )
 
 

@@ -204,12 +204,14 @@ def _haze(gas: Photosphere, fe_h: np.ndarray) -> np.ndarray:
     """Lines too many to list, as a smooth opacity over the continuum's, [k, l].
 
     Follows neutral iron's population at 1.5 eV as a saturated line does (power 0.4) and
-    falls steeply to the red; its height is set by the colours of stars in SDSS.
+    falls steeply to the red; its height is set by the colours of stars in SDSS, and so
+    is its rise in cool stars, where molecules come in.
     """
     line = LineList(*(np.array([v]) for v in (3600.0, 1.5, -1.0, "Fe", 0)))
     centre, _ = _line_strengths(gas, fe_h, line)
     slope = np.minimum(WAVELENGTH / 3600.0, 4.0) ** -7.0
-    return 0.044 * np.minimum(centre, 1e4) ** 0.4 * slope
+    cool = 10 ** (0.45 * np.clip((4800.0 - gas.temperature) / 1100.0, 0.0, 1.0))
+    return 0.044 * cool[:, None] * np.minimum(centre, 1e4) ** 0.4 * slope
 
 
 def star_spectra(

@@ -230,7 +230,10 @@ def star_family() -> Family:
         DES-R), population (index into `POPULATIONS`), type (index into `TYPES`).
     """
     rows = _library()
-    flux = star_spectra(rows["teff"], rows["log_g"], rows["fe_h"])
+    # Some at a time: the work arrays are ten times as large as the spectra.
+    parts = np.array_split(np.arange(len(rows["teff"])), 5)
+    made = (rows["teff"], rows["log_g"], rows["fe_h"])
+    flux = np.concatenate([star_spectra(*(m[part] for m in made)) for part in parts])
     flux.setflags(write=False)
     mean = rows["absolute_magnitude"] + rows["modulus"]
     names = ("teff", "log_g", "fe_h", "absolute_magnitude", "population", "type")
