@@ -65,14 +65,16 @@ def _rows() -> QuasarRows:
     absolute = BRIGHTEST + (FAINTEST - BRIGHTEST) * cube[:, 0]
     baldwin = 10 ** (0.05 * (absolute + 24.6))
     host = 1.1 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.8 * normal[:, 5])
-    tail = np.maximum(cube[:, 4] - 0.7, 0.0) / 0.3
+    # The faint, which SDSS finds as galaxies, may be far redder.
+    faint = np.clip((absolute + 22.8) / 1.5, 0.0, 1.0)
+    tail = np.maximum(cube[:, 4] - 0.7 + 0.2 * faint, 0.0) / (0.3 + 0.2 * faint)
     return QuasarRows(
-        slope=-1.74 + 0.22 * normal[:, 1],
+        slope=-1.71 + 0.22 * normal[:, 1],
         lines=baldwin * np.exp(0.25 * normal[:, 2]),
         narrow=baldwin**2 * np.exp(0.6 * normal[:, 7]),
         iron=np.exp(0.35 * normal[:, 3]),
         host=host,
-        reddening=0.015 * cube[:, 4] + 0.13 * tail**1.5,
+        reddening=0.015 * cube[:, 4] + (0.13 + 0.5 * faint) * tail**1.5,
         dust=0.8 * np.exp(0.5 * normal[:, 6]),
         absolute=absolute,
     )
