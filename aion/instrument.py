@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Telescopes and bands, as data. A band is described, not enumerated.
 
-Sources. Effective wavelengths (of a source with a flat AB spectrum, photon weighted)
+Sources. Effective wavelengths (of a source flat per unit wavelength, photon weighted)
 and widths (integral of the response over its maximum) were computed from the response
 curves that speclite 1.0 distributes: `decamDR1`, `hsc2017` (r2 and i2 replaced r and i
 in 2016), `sdss2010`, `wise2010`, `gaiadr3`. Pixel scales: DECam coadds of the Legacy
