@@ -229,7 +229,7 @@ def _host() -> np.ndarray:
     """
     with np.load(TABLES / "galaxies.npz") as table:
         ends, templates = np.log(table["wavelength"]), np.log(table["flux"])
-    grid = np.linspace(*ends, templates.shape[1])
+    grid = np.linspace(ends[0], ends[1], templates.shape[1])
     place, total = np.log(WAVELENGTH), np.zeros(len(WAVELENGTH))
     for row, share in _HOST:
         log = CubicSpline(grid, templates[row].astype(np.float64))

@@ -17,7 +17,6 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from aion.mocksky.cosmology import distance_modulus, volume_density
 from aion.mocksky.family import REFERENCE, Family
@@ -36,6 +35,7 @@ BRIGHTEST, FAINTEST = -28.0, -18.4
 SCATTER = 0.3
 """Of a row's absolute magnitude, mag."""
 _LIMIT = 23.0
+_PLASTIC = 1.0850702454914507  # x**9 = x + 1
 _SIGMA, _POWER = 1.4, 1.6  # of ln density; of the optical depth with density
 _SCALES = ((2.6e-4, 0.75), (2e-3, 0.25))  # ln wavelength (80 and 600 km/s), variance
 
@@ -59,8 +59,9 @@ def luminosity_function(
 
 
 def _rows() -> QuasarRows:
-    """Low-discrepancy draws: the library is even over what there is."""
-    cube = qmc.Halton(8, seed=3).random(SIZE)
+    """The library is even over what there is: points of Roberts' lattice in eight."""
+    steps = _PLASTIC ** -np.arange(1.0, 9.0)
+    cube = (0.5 + np.arange(1, SIZE + 1)[:, None] * steps) % 1.0
     normal = ndtri(np.clip(cube, 0.01, 0.99))
     absolute = BRIGHTEST + (FAINTEST - BRIGHTEST) * cube[:, 0]
     baldwin = 10 ** (0.05 * (absolute + 24.6))
@@ -98,7 +99,10 @@ def family_of(table: Mapping[str, np.ndarray]) -> Family:
             much more common quasars are at the knots `place` [knots] in ln(1 + z).
     """
     rows = _rows()
-    flux = quasar_spectra(rows).astype(np.float32)
+    flux = np.empty((SIZE, len(WAVELENGTH)), np.float32)
+    for part in np.array_split(np.arange(SIZE), 8):  # to be small in memory
+        some = {name: value[part] for name, value in vars(rows).items()}
+        flux[part] = quasar_spectra(QuasarRows(**some))
     flux.setflags(write=False)
     means = _means(flux, rows)
     density = luminosity_function(rows.absolute[:, None], REDSHIFTS)
@@ -135,12 +139,12 @@ def quasar_family() -> Family:
 
 @lru_cache(maxsize=1)
 def _depths() -> tuple[np.ndarray, np.ndarray]:
-    """Optical depth at mean density by mean transmission: -ln of both, increasing."""
+    """Effective optical depth, optical depth at mean density: ln of both."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     density = np.exp(_SIGMA * nodes - 0.5 * _SIGMA**2)
     depth = np.geomspace(1e-4, 300.0, 240)
     through = np.exp(-depth[:, None] * density**_POWER) @ weights / weights.sum()
-    return -np.log(through), depth
+    return np.log(-np.log(through)), np.log(depth)
 
 
 def _smooth_noise(
@@ -195,7 +199,7 @@ def forest(
         if not absorbed:
             continue
         mean = mean_depth(wavelength[:absorbed])
-        depth = np.exp(np.interp(np.log(mean), *map(np.log, _depths())))
+        depth = np.exp(np.interp(np.log(mean), *_depths()))
         noise = _smooth_noise(rng, absorbed, step)
         density = np.exp(_SIGMA * noise - 0.5 * _SIGMA**2)
         field[row, :absorbed] = np.exp(mean - depth * density**_POWER)
