@@ -21,8 +21,15 @@ from aion.surveys.quarantine import Quarantine
 class Survey(RecordSource, PositionSource, Protocol):
     """Records and positions of one survey, with a report on what was left out."""
 
-    survey: str
-    epoch: float
+    @property
+    def survey(self) -> str:
+        """Whose sky it is: legacy, hsc, sdss, desi or gaia."""
+        ...
+
+    @property
+    def epoch(self) -> float:
+        """Julian year of the positions."""
+        ...
 
     @property
     def report(self) -> Quarantine:
@@ -37,7 +44,7 @@ def open_survey(
     on_bad: str = "error",
     modalities: Sequence[str] | None = None,
     batch: int = 256,
-) -> Any:
+) -> Survey:
     """A source of records over a survey's files, whatever their format.
 
     Recognised are HDF5 trees of the Multimodal Universe (a set, a configuration of it,
@@ -56,14 +63,14 @@ def open_survey(
         batch: rows that are read at once.
 
     Returns:
-        A `Survey`: partitions, read, positions, survey, epoch, report; it pickles.
+        A source that pickles.
 
     Raises:
         DataError: nothing there, or nothing that is known.
         ConfigError: an unknown value of `on_bad`, or modality.
     """
     path = Path(path)
-    rest = {
+    rest: dict[str, Any] = {
         "on_bad": on_bad,
         "modalities": None if modalities is None else tuple(modalities),
         "batch": batch,
@@ -79,6 +86,11 @@ def open_survey(
         return MmuSource(path, _asked(path, survey) or _found(path, [path]), **rest)
     if path.is_dir() and (files := _tree(path)):
         return MmuSource(path, _asked(path, survey) or _found(path, files), **rest)
+    return _native(path, rest)
+
+
+def _native(path: Path, rest: dict[str, Any]) -> NativeSource:
+    """A source over native files, all of one kind."""
     kinds = {kind: paths for kind in NATIVE if (paths := kind.files(path))}
     if len(kinds) > 1:
         listed = "; ".join(
