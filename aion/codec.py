@@ -36,6 +36,7 @@ CODECS: Mapping[str, str] = {
     "coarse_fine": "aion_tokenizers.scalar:CoarseFine",
     "categories": "aion_tokenizers.scalar:Categories",
     "channels": "aion_tokenizers.scalar:Channels",
+    "image": "aion_tokenizers.image:ImageCodec",
     "official_image": "aion_tokenizers.official_image:OfficialImage",
     "official_spectrum": "aion_tokenizers.official_spectrum:OfficialSpectrum",
     "official_field": "aion_tokenizers.official_field:OfficialField",
