@@ -98,7 +98,14 @@ def _source(name: str, path: Path, columns: Mapping[str, str], on_bad: str) -> A
                 "Give ID,RA,DEC or ID,RA,DEC,PMRA,PMDEC.",
             )
         moving = parts[3:] or [None, None]
-        return TablePositions(path, (parts[0],), *parts[1:3], *moving)
+        return TablePositions(
+            path,
+            (parts[0],),
+            ra=parts[1],
+            dec=parts[2],
+            pm_ra=moving[0],
+            pm_dec=moving[1],
+        )
     if table:
         there = set(open_table(path).names)
         if {"object_id", "ra", "dec"} <= there:

@@ -83,5 +83,6 @@ def measure_astrometry(
                 columns["ra"], columns["dec"], lonlat=True
             )
         )
-        columns[names[0]], columns[names[1]] = turned[0] % 360.0, turned[1]
+        columns[names[0]] = np.reshape(turned[0] % 360.0, count)
+        columns[names[1]] = np.reshape(turned[1], count)
     return columns

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aion.errors import ConfigError, WorkdirError
-from aion.layouts import LAYOUTS
+from aion.layouts import LAYOUTS, resized
 from aion.mocksky.sky import Block, Sky
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Simulation:
 
     def writer(self, survey: str) -> Any:
         """What takes the columns of a cell."""
-        layout = LAYOUTS[SETS[survey]]
+        layout = resized(LAYOUTS[SETS[survey]], self.size)
         if self.form == "hats":
             from aion.mocksky.write_hats import HatsWriter
 

@@ -125,3 +125,13 @@ def test_quasars_have_a_forest_in_spectra_and_none_in_photometry(population):
         absorbed.spectra[:, 11_000:], part.spectra[:, 11_000:]
     )
     np.testing.assert_allclose(part.fluxes, scene.fluxes[far], rtol=1e-5)
+
+
+def test_a_block_of_one_object_is_like_any_other():
+    sky = Sky(1, 2, per_cell=1)
+    seen = observe_block(
+        universe(sky), next(sky.blocks()), SURVEYS, size=96, everywhere=True
+    )
+    for survey, columns in seen.columns.items():
+        for name, values in columns.items():
+            assert np.shape(values)[:1] == (1,), f"{survey} {name}"
