@@ -15,7 +15,10 @@ with the probability to be in the intersection of interval and limits.
 What is exact: the sum over the library, the noise (Gaussian in flux with a variance
 that depends on the flux, negative fluxes included), the selection, the integral over
 magnitude (1e-4 in log), and the cells that are left out (together less than `LOST` of
-the rest). What is not: redshift is summed on the library's grid by the trapezoid rule,
+the rest). Logarithms have 32 bits: where a class is asked for that data exclude by 30
+standard deviations, its redshifts are good to 1e-3.
+
+What is not exact: redshift is summed on the library's grid by the trapezoid rule,
 densities are linear in ln(1 + z) between its points, and colours are polynomials in
 E(B-V) through a few values. That is harmless as long as photometry does not resolve a
 step of the grid; with many bands at the calibration floor it begins to.

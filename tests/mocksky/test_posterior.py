@@ -8,18 +8,22 @@ distribution, and rejection sampling.
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
 from aion.errors import ConfigError, DataError
 from aion.eval.calibration import calibration_error, ks_statistic
-from aion.mocksky.cells import ClassPrior, Limit, trapezoid
+from aion.mocksky.cells import ClassPrior, Limit, cells, trapezoid
 from aion.mocksky.evidence import Evidence
 from aion.mocksky.family import Family
-from aion.mocksky.likelihood import log_probability
+from aion.mocksky.likelihood import log_integrals, log_probability
 from aion.mocksky.objects import KINDS
 from aion.mocksky.posterior import ExactPosterior, Settings
 from aion.mocksky.redshifts import RedshiftPosterior
+from aion.mocksky.sightings import sightings
+from aion.mocksky.sky import BAND_NAMES, Sky
+from aion.mocksky.sums import Summer, single
+from aion.mocksky.universe import universe
 
 BANDS = ("SDSS-U", "SDSS-G", "SDSS-R", "SDSS-I", "SDSS-Z")
 DEPTH = 10 ** (-0.4 * (np.array([22.15, 23.13, 22.7, 22.2, 20.71]) - 22.5)) / 5
@@ -154,7 +158,7 @@ def brute_force(classes, evidence, row, novel=False):
         joint, passing = np.zeros((spectra, points)), 0.0
         for k, n in np.ndindex(spectra, points):
             sigma = family.magnitude_sigma[k]
-            m = family.magnitude_mean[k, n] + sigma * np.linspace(-7, 7, 4001)
+            m = family.magnitude_mean[k, n] + sigma * np.linspace(-7, 7, 2501)
             weight = norm.pdf(m, family.magnitude_mean[k, n], sigma) * (m[1] - m[0])
             where = np.array([n]), np.zeros(1), np.array([ebv])
             colour = colours(one, np.array([k]), *where)[0]
@@ -164,8 +168,7 @@ def brute_force(classes, evidence, row, novel=False):
 
             def between(a, b, true=true, noise=noise):
                 a, b = (a - true) / noise, (b - true) / noise
-                above = norm.sf(a) - norm.sf(b)
-                return np.where(a > 0, above, norm.cdf(b) - norm.cdf(a))
+                return np.where(a > 0, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a))
 
             passing += prior[k, n] * weight @ between(least, most).prod(axis=1)
             chance = between(np.maximum(low, least), np.minimum(high, most))
@@ -181,7 +184,7 @@ def brute_force(classes, evidence, row, novel=False):
 
 def assert_like_brute_force(classes, evidence, novel=False):
     exact = ExactPosterior(classes, BANDS, novel=novel)
-    kind, all_kinds = exact.kind(evidence), exact.redshift(evidence)
+    kind, all_kinds = exact.kind_and_redshift(evidence)
     galaxy, sed = exact.redshift(evidence, "GALAXY"), exact.sed(evidence, "GALAXY")
     width = trapezoid(np.log1p(classes[1].family.redshift))
     for row in range(len(evidence)):
@@ -193,18 +196,20 @@ def assert_like_brute_force(classes, evidence, novel=False):
         if not joint[1].any():
             assert np.isnan(galaxy.left[row]).all() and np.isnan(sed[row]).all()
             continue
+        # A class that is asked for in vain: logarithms of -1000 in 32 bits.
+        near = 3e-4 if joint[1].sum() > 1e-40 else 3e-3
         part = joint[1] / joint[1].sum()
-        np.testing.assert_allclose(sed[row], part.sum(axis=1), rtol=3e-4, atol=1e-6)
+        np.testing.assert_allclose(sed[row], part.sum(axis=1), rtol=near, atol=1e-6)
         density = part.sum(axis=0) / width
         scale = density.max() * 1e-5
-        np.testing.assert_allclose(galaxy.left[row], density[:-1], 3e-4, scale)
-        np.testing.assert_allclose(galaxy.right[row], density[1:], 3e-4, scale)
+        np.testing.assert_allclose(galaxy.left[row], density[:-1], near, scale)
+        np.testing.assert_allclose(galaxy.right[row], density[1:], near, scale)
 
 
 @pytest.fixture(scope="module")
 def sky():
     classes = toy()
-    _, _, ebv, flux = selected(classes, 12, 5)
+    _, _, ebv, flux = selected(classes, 8, 5)
     return classes, ebv, flux
 
 
@@ -213,7 +218,7 @@ def test_fluxes_like_brute_force(sky, novel):
     classes, ebv, flux = sky
     shift = np.array([0.03, -0.02, 0.01, 0.0, 0.05])
     evidence = Evidence.fluxes(BANDS, flux, depth=DEPTH, ebv=ebv, zero_point=shift)
-    assert_like_brute_force(classes, evidence.take(slice(0, 4 if novel else 12)), novel)
+    assert_like_brute_force(classes, evidence.take(slice(0, 3 if novel else 8)), novel)
 
 
 def test_missing_bands_like_brute_force(sky):
@@ -296,7 +301,7 @@ def test_what_is_left_out_does_not_matter():
         quick = ExactPosterior(classes, BANDS)
         whole = ExactPosterior(classes, BANDS, lost=0.0)
         np.testing.assert_allclose(quick.kind(seen), whole.kind(seen), atol=1e-4)
-        for kind in (None, "GALAXY", "QSO"):
+        for kind in (None, "GALAXY"):
             a, b = quick.redshift(seen, kind), whole.redshift(seen, kind)
             gap = np.abs(a.probabilities - b.probabilities).sum(axis=1)
             assert np.nanmax(gap) < 2e-4
@@ -347,21 +352,21 @@ def test_narrow_intervals_are_fluxes_and_endless_ones_nothing(sky):
 def fresh_objects():
     classes = toy(points=(1, 100, 120), spectra=(6, 6, 6), seed=4, alike=0.25)
     depth = 8 * DEPTH
-    kind, redshift, ebv, flux = selected(classes, 1500, 7, depth)
+    kind, redshift, ebv, flux = selected(classes, 1200, 7, depth)
     return classes, kind, redshift, Evidence.fluxes(BANDS, flux, depth=depth, ebv=ebv)
 
 
 def test_calibrated_on_fresh_objects(fresh_objects):
     classes, kind, redshift, evidence = fresh_objects
     exact = ExactPosterior(classes, BANDS)
-    chance = exact.kind(evidence)
+    chance, answer = exact.kind_and_redshift(evidence)
     assert 0.02 < np.mean(chance.argmax(axis=1) != kind) < 0.5
     for number in range(3):
         said, happened = chance[:, number], kind == number
         error = np.sqrt(np.sum(said * (1 - said)))
         assert abs(np.sum(said - happened)) < 3 * error
         assert calibration_error(said, happened) < 0.03
-    pit = exact.redshift(evidence).pit(redshift, seed=0)
+    pit = answer.pit(redshift, seed=0)
     assert ks_statistic(pit) < 1.63 / np.sqrt(len(pit))
     for number in (1, 2):
         rows = np.flatnonzero(kind == number)
@@ -397,7 +402,7 @@ def test_unknown_depth(fresh_objects):
     exact = ExactPosterior(classes, BANDS)
     parts = []
     for seed, factor in enumerate(factors):
-        made = selected(classes, int(800 * weight[seed]), seed, DEPTH * factor)
+        made = selected(classes, int(600 * weight[seed]), seed, DEPTH * factor)
         parts.append((*made, np.tile(DEPTH * factor, (len(made[0]), 1))))
     kind, redshift, ebv, flux, depth = map(np.concatenate, zip(*parts, strict=True))
     rows = np.flatnonzero(kind == 1)
@@ -498,3 +503,98 @@ def test_errors_name_the_fix(sky):
         exact.kind(unlimited)
     with pytest.raises(ConfigError, match="no class 'STAR'"):
         exact.redshift(unlimited, "STAR")
+
+
+def test_gaussians_have_a_closed_form():
+    # One band at the calibration floor is nearly a Gaussian in magnitude, and the
+    # integral is then one too, of the summed variances.
+    one = toy_class("GALAXY", 1, 2, 0.02, np.random.default_rng(2))
+    family = one.family
+    magnitude = family.magnitude_mean[0, 0] + np.linspace(-2, 2, 9)
+    colour = one.tracks[0, 0, 0, 2]
+    cell = {
+        "kind": np.ones(1, np.int32),
+        "mean": family.magnitude_mean[0, :1].astype(np.float32),
+        "sigma": family.magnitude_sigma.astype(np.float32),
+        "colour": one.colour(BANDS)[0, :1],
+    }
+    free = ClassPrior(family, 1.0, (), BANDS, KNOTS, one.tracks)
+    span = Summer(cells([free], BANDS, novel=True), 0.0).span(np.zeros(1))
+    for m in magnitude:
+        flux = np.full((1, 5), np.nan)
+        flux[0, 2] = 10 ** (-0.4 * (m + colour - 22.5))
+        evidence = Evidence.fluxes(BANDS, flux, depth=1e-4, ebv=0.0)
+        ready = sightings(evidence, np.full((1, 5), -np.inf), span, 8.5)
+        seen = {k: jnp.asarray(single(v[0])) for k, v in ready.integral.items()}
+        seen |= {k: jnp.zeros((3, 5)) for k in ("low", "high")}
+        found = log_integrals(
+            {k: jnp.asarray(v) for k, v in cell.items()},
+            seen,
+            jnp.zeros(1, jnp.int32),
+            nodes=int(ready.nodes[0]),
+            points=(2,),
+            intervals=(),
+        )
+        per_mag = np.log(10) / 2.5
+        wide = np.hypot(family.magnitude_sigma[0], 0.02 / per_mag)
+        expected = norm.logpdf(m, family.magnitude_mean[0, 0], wide)
+        expected -= np.log(per_mag * flux[0, 2])
+        total = float(found[0]) + ready.log_unit[0]
+        np.testing.assert_allclose(total, expected, atol=2e-3)
+
+
+def test_pieces_of_evidence(sky):
+    classes, ebv, flux = sky
+    evidence = Evidence.fluxes(BANDS, flux, depth=DEPTH, ebv=ebv)
+    parts = [evidence.take(slice(0, 3)), evidence.take(slice(3, None))]
+    again = Evidence.concatenate(parts)
+    np.testing.assert_array_equal(again.low, evidence.low)
+    some = evidence.given(("SDSS-G", "SDSS-R"))
+    assert some.measured.sum(axis=0).tolist() == [0, len(ebv), len(ebv), 0, 0]
+    absent = flux.copy()
+    absent[:, [0, 3, 4]] = np.nan
+    same = Evidence.fluxes(BANDS, absent, depth=DEPTH, ebv=ebv)
+    exact = ExactPosterior(classes, ("SDSS-G",))
+    np.testing.assert_array_equal(exact.kind(some), exact.kind(same))
+    with pytest.raises(DataError, match="different bands"):
+        Evidence.concatenate([evidence, evidence.arranged(BANDS[::-1])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sample", "bands"),
+    [("sdss", BANDS), ("sky", ("DES-G", "DES-R", "DES-I", "DES-Z", "WISE-W1"))],
+)
+def test_calibrated_on_the_true_population(sample, bands):
+    count = 10_000
+    population = universe(Sky(count, seed=12), sample)
+    kind, redshift, test, seen = [], [], [], []
+    for block in population.sky.blocks():
+        here = population.sky.conditions(block.cell)
+        truth, photometry = population.draw(block)
+        kind.append(truth.kind)
+        redshift.append(truth.redshift)
+        test.append(np.full(len(truth), here.test))
+        known = {"depth": here.depth, "zero_point": here.zero_point}
+        seen.append(
+            Evidence.fluxes(BAND_NAMES, photometry.flux, ebv=truth.ebv, **known)
+        )
+    kind, redshift, test = map(np.concatenate, (kind, redshift, test))
+    evidence = Evidence.concatenate(seen).given(bands)
+    pit, chance = np.zeros(count), np.zeros((count, 3))
+    for novel in (False, True):
+        rows = np.flatnonzero(test == novel)
+        exact = ExactPosterior.of(population, bands, novel=novel)
+        chance[rows], answer = exact.kind_and_redshift(evidence.take(rows))
+        pit[rows] = answer.pit(redshift[rows], seed=0)
+        few = evidence.take(rows[:5])
+        whole = ExactPosterior.of(population, bands, novel=novel, lost=0.0)
+        np.testing.assert_allclose(whole.kind(few), chance[rows[:5]], atol=1e-4)
+        gap = whole.redshift(few).probabilities - answer.probabilities[:5]
+        assert np.abs(gap).sum(axis=1).max() < 2e-4
+    assert ks_statistic(pit) < 0.015
+    for number in range(3):
+        said, happened = chance[:, number], kind == number
+        error = np.sqrt(np.sum(said * (1 - said)))
+        assert abs(np.sum(said - happened)) < 3.5 * error
+        assert calibration_error(said, happened) < 0.01
