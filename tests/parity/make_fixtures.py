@@ -49,9 +49,9 @@ IMAGES = {
     ),
     "image_other": dict(
         quantizer_levels=[8, 6, 4],
-        hidden_dims=24,
+        hidden_dims=12,
         multisurvey_projection_dims=7,
-        n_compressions=3,
+        n_compressions=1,
         num_consecutive=2,
         embedding_dim=3,
         range_compression_factor=0.05,

@@ -164,7 +164,7 @@ def test_spec_and_protocol(official):
     spec = codec.spec(MODALITIES["legacy_image"], "image")
     assert (spec.grid, spec.num_codes, spec.vocabulary) == ((24, 24), 4375, 4375)
     assert isinstance(codec, Codec)
-    assert official("image_other").spec(MODALITIES["hsc_image"], "i").grid == (12, 12)
+    assert official("image_other").spec(MODALITIES["hsc_image"], "i").grid == (48, 48)
 
 
 def test_any_batch_size_gives_the_same_codes(official):

@@ -15,7 +15,7 @@ from aion_tokenizers.codebook import VQ, Codebook, VectorQuantizer
 from aion_tokenizers.quantizers import FSQ, LFQ, count_codes, perplexity, usage
 
 # A few shapes only: each one is compiled.
-LEVELS = st.sampled_from([(2,), (7, 4), (3, 8, 5), (5, 2, 9, 6)])
+LEVELS = st.sampled_from([(2,), (5, 2, 9, 6)])
 SETS = ["7_5_5_5_5", "8_5_5_5", "8_8_8_5_5_5", "3_4", "2_9"]
 
 
@@ -103,7 +103,7 @@ class TestLFQ:
             found.values, np.moveaxis(parts["values"], 1, -1), atol=1e-6
         )
 
-    @given(st.sampled_from([1, 4, 7]), st.floats(0.05, 3.0), st.integers(0, 999))
+    @given(st.sampled_from([1, 6]), st.floats(0.05, 3.0), st.integers(0, 999))
     @settings(max_examples=20)
     def test_entropies_are_those_of_the_softmax_over_all_codes(self, bits, beta, seed):
         latent = np.asarray(normal(30, bits, seed=seed), np.float64)
@@ -181,11 +181,12 @@ class TestVQ:
         config = VQ(6, 3, cosine, decay=0.8, dead_below=0.0)
         book = config.start(jax.random.key(0))
         expected = (book.vectors, book.sizes, book.sums)
+        update = jax.jit(config.update)
         for turn in range(4):
             latent = normal(40, 3, seed=turn)
             valid = np.random.default_rng(turn).random(40) < 0.7
             expected = numpy_update(config, expected, latent, valid)
-            book = config.update(book, latent, jax.random.key(1), jnp.asarray(valid))
+            book = update(book, latent, jax.random.key(1), jnp.asarray(valid))
         for ours, theirs in zip(
             (book.vectors, book.sizes, book.sums), expected, strict=True
         ):
@@ -227,8 +228,9 @@ class TestVQ:
         angle = rng.uniform(0, 1.5, 64)
         latent = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], 1), jnp.float32)
         valid = jnp.arange(64) < 48
+        update = jax.jit(config.update)
         for turn in range(12):
-            book = config.update(book, latent, jax.random.key(turn), valid)
+            book = update(book, latent, jax.random.key(turn), valid)
         counts = config.quantize(book, latent, valid).counts
         assert usage(counts) > 0.6 and counts.sum() == 48
         assert np.isfinite(book.vectors).all()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from aion_tokenizers.convolutions import Dense
 
@@ -54,7 +54,7 @@ class BandTable(nnx.Module):
         self,
         flux: Float[Array, "b y x c"],
         present: Bool[Array, "b c"],
-        bands: tuple[int, ...],
+        bands: Int[Array, " c"],
     ) -> Float[Array, "b y x d"]:
         """See `ChannelMixer`."""
         weight = present.astype(flux.dtype)
@@ -62,15 +62,14 @@ class BandTable(nnx.Module):
         shown = jnp.maximum(weight.sum(-1), 1.0)
         scale = jnp.sqrt(kernel.shape[0] / shown)[:, None, None, None]
         flat = (flux * weight[:, None, None]).reshape(-1, flux.shape[-1])
-        mixed = flat @ kernel[jnp.asarray(bands)] + self.inward.bias[...]
+        mixed = flat @ kernel[bands] + self.inward.bias[...]
         return scale * mixed.reshape(*flux.shape[:-1], kernel.shape[1])
 
     def spread(
-        self, hidden: Float[Array, "b y x d"], bands: tuple[int, ...]
+        self, hidden: Float[Array, "b y x d"], bands: Int[Array, " c"]
     ) -> Float[Array, "b y x c"]:
         """See `ChannelMixer`."""
-        places = jnp.asarray(bands)
-        kernel = self.outward.weight[...][:, places]
+        kernel = self.outward.weight[...][:, bands]
         flat = hidden.reshape(-1, hidden.shape[-1]) @ kernel
-        out = flat + self.outward.bias[...][places]
-        return out.reshape(*hidden.shape[:-1], len(bands))
+        out = flat + self.outward.bias[...][bands]
+        return out.reshape(*hidden.shape[:-1], bands.shape[0])

@@ -118,11 +118,7 @@ class OfficialImage:
             latent = self.quantizer.decode(codes)
             return nnx.merge(graph, state).decode(latent, bands)
 
-        return (
-            jax.jit(latents, static_argnums=3),
-            jax.jit(fluxes, static_argnums=2),
-            state,
-        )
+        return jax.jit(latents), jax.jit(fluxes), state
 
     def latents(self, observation: Image) -> Float32[np.ndarray, "b y x d"]:
         """What is quantized, for any image with at least one band that is there."""
@@ -245,7 +241,7 @@ class OfficialImage:
             seen &= self._cropped(Image(observation.mask)).astype(bool)
         return seen.any((-1, -2))
 
-    def _prepared(self, observation: Image) -> tuple[Any, Any, tuple[int, ...]]:
+    def _prepared(self, observation: Image) -> tuple[Any, Any, Any]:
         """Compressed flux [b, y, x, c], bands that are there [b, c], their places."""
         bands = observation.bands
         limit, scale = self._limits(bands), self._scales(bands)
@@ -259,7 +255,7 @@ class OfficialImage:
         return np.moveaxis(small, 1, -1), present, _places(bands)
 
 
-def _places(bands: Sequence[Band]) -> tuple[int, ...]:
+def _places(bands: Sequence[Band]) -> Int32[np.ndarray, " c"]:
     """Places of bands in the table."""
     names = list(LIMITS)
     unknown = [b.name for b in bands if b.name not in names]
@@ -268,4 +264,4 @@ def _places(bands: Sequence[Band]) -> tuple[int, ...]:
         raise DataError(
             f"image with {text}", f"AION-1's codec knows {', '.join(names)}."
         )
-    return tuple(names.index(b.name) for b in bands)
+    return np.array([names.index(b.name) for b in bands], np.int32)
