@@ -247,12 +247,18 @@ def prepare_shards(job: Job) -> tuple[CodecBundle, ShardSet]:
 def train(job: Job, *, quiet: bool = False) -> Mapping[str, float]:
     """Trains the model of the run, tokenizing first if needed; goes on if it began.
 
+    A configuration with a part `codec` trains that codec instead.
+
     Returns:
         the last numbers of the run.
 
     Raises:
         Stopped: the run was asked to stop; the same command goes on.
     """
+    if "codec" in job.config:
+        from aion.jobs.codecs import train_codec
+
+        return train_codec(job, quiet=quiet)
     from aion.train.pretrain import pretrain
 
     bundle, shards = prepare_shards(job)

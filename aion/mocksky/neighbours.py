@@ -80,7 +80,12 @@ class Neighbours:
 
     def fluxes(self, names: Sequence[str]) -> Float[np.ndarray, "b n c"]:
         """Fluxes in some bands, nanomaggies; 0 where there is no neighbour."""
-        wavelength = np.array([BANDS[name].wavelength for name in names])
+        return self.fluxes_at(np.array([BANDS[name].wavelength for name in names]))
+
+    def fluxes_at(
+        self, wavelength: Float[np.ndarray, " c"]
+    ) -> Float[np.ndarray, "b n c"]:
+        """Fluxes at wavelengths in Angstrom, nanomaggies."""
         x = np.log10(wavelength / BANDS[REFERENCE].wavelength)
         shape = self.slope[..., None] * x + self.curvature[..., None] * x**2
         flux = 10 ** (shape - 0.4 * (self.magnitude[..., None] - 22.5))

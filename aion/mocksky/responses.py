@@ -43,7 +43,7 @@ def _matrix(names: tuple[str, ...]) -> np.ndarray:
             f"no response curve for {', '.join(unknown)}",
             f"The bands are {', '.join(BANDS)}.",
         )
-    photons = (
+    matrix = response_matrix(
         np.stack(
             [
                 np.interp(OBSERVED, *curves()[name], left=0.0, right=0.0)
@@ -51,12 +51,16 @@ def _matrix(names: tuple[str, ...]) -> np.ndarray:
             ],
             1,
         )
-        * (OBSERVED * np.gradient(OBSERVED))[:, None]
     )
-    one = _NANOMAGGY * _LIGHT / OBSERVED**2  # a nanomaggy per unit wavelength
-    matrix = (_UNIT * photons / (one @ photons)).astype(np.float32)
     matrix.setflags(write=False)
     return matrix
+
+
+def response_matrix(responses: Float[np.ndarray, "l c"]) -> Float[np.ndarray, "l c"]:
+    """As `band_matrix`, of response curves on `grids.OBSERVED` in any unit."""
+    photons = responses * (OBSERVED * np.gradient(OBSERVED))[:, None]
+    one = _NANOMAGGY * _LIGHT / OBSERVED**2  # a nanomaggy per unit wavelength
+    return (_UNIT * photons / (one @ photons)).astype(np.float32)
 
 
 def band_matrix(names: Sequence[str]) -> Float[np.ndarray, "l c"]:

@@ -107,15 +107,22 @@ def _places(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return (size - 1) / 2 + rng.uniform(-0.5, 0.5, (count, 2))
 
 
-def _recorded(
-    model: np.ndarray,
-    fwhm: np.ndarray,
+def recorded(
+    model: Float[np.ndarray, "b c y x"],
+    fwhm: Float[np.ndarray, "b c"],
+    depth: Float[np.ndarray, "*b c"],
     camera: Camera,
-    conditions: Conditions,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and inverse variance, 0 in bad pixels, in nanomaggies."""
-    depth = conditions.of(camera.bands, "depth")
+    """Flux and inverse variance, 0 in bad pixels, in nanomaggies.
+
+    Args:
+        model: without noise.
+        fwhm: of the PSF, arcsec.
+        depth: one sigma of the flux of a point source.
+        camera: whose sky, saturation and defects.
+        rng: dice.
+    """
     sigma = depth / np.sqrt(camera.psf.area(fwhm / camera.scale))
     sigma = sigma[..., None, None].astype(np.float32)
     sky = camera.sky_flux[:, None, None].astype(np.float32)
@@ -139,13 +146,15 @@ def _recorded(
 
 
 @dataclass(frozen=True, eq=False)
-class _Exposure:
+class Exposure:
+    """Stamps, and the neighbours in them with their fluxes [b, n, c]."""
+
     stamps: Stamps
     neighbours: Neighbours | None
     neighbour_flux: np.ndarray
 
 
-def _expose(
+def expose(
     objects: Objects,
     fluxes: np.ndarray,
     neighbours: Neighbours | None,
@@ -153,7 +162,8 @@ def _expose(
     camera: Camera,
     rng: np.random.Generator,
     size: int,
-) -> _Exposure:
+) -> Exposure:
+    """Stamps of any camera; the arguments are those of `hsc_stamps`."""
     if fluxes.shape != (len(objects), len(camera.bands)):
         raise DataError(
             f"fluxes of shape {fluxes.shape} for {len(objects)} objects",
@@ -171,13 +181,14 @@ def _expose(
         light = neighbours.fluxes(camera.bands) * gain
         near = neighbour_sources(neighbours, light, camera, place)
     model = draw(targets, near, camera, fwhm, size)
-    flux, ivar = _recorded(model, fwhm, camera, conditions, rng)
+    depth = conditions.of(camera.bands, "depth")
+    flux, ivar = recorded(model, fwhm, depth, camera, rng)
     mask = ivar > 0
     for values, power in ((flux, 1), (model, 1), (ivar, -2)):
         if camera.unit != 1:
             values *= np.float32(camera.unit**power)
     stamps = Stamps(flux, ivar, mask, fwhm.astype(np.float32), model, place)
-    return _Exposure(stamps, neighbours, light)
+    return Exposure(stamps, neighbours, light)
 
 
 def hsc_stamps(
@@ -201,7 +212,7 @@ def hsc_stamps(
     Raises:
         DataError: `fluxes` has another shape than [objects, 5].
     """
-    return _expose(objects, fluxes, neighbours, conditions, HSC, rng, size).stamps
+    return expose(objects, fluxes, neighbours, conditions, HSC, rng, size).stamps
 
 
 def legacy_stamps(
@@ -229,7 +240,7 @@ def legacy_stamps(
     Raises:
         DataError: `fluxes` has another shape than [objects, 4].
     """
-    exposure = _expose(objects, fluxes, neighbours, conditions, DECAM, rng, size)
+    exposure = expose(objects, fluxes, neighbours, conditions, DECAM, rng, size)
     shapes = shapes or legacy_shapes(objects, fluxes, conditions, rng)
     measured = fluxes if measured is None else measured
     stamps = exposure.stamps
@@ -246,7 +257,7 @@ def legacy_stamps(
 
 
 def _sources(
-    exposure: _Exposure,
+    exposure: Exposure,
     shapes: Shapes,
     measured: np.ndarray,
     conditions: Conditions,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 from jax.sharding import Mesh
@@ -32,6 +32,20 @@ from aion.train.task import Task
 
 Batches = Callable[[int], Iterator[Any]]
 """From the first step wanted to an iterator over the batches of this process."""
+
+
+class Watch(Protocol):
+    """Looks on while a run trains; may end it by raising an `AionError`."""
+
+    def logged(self, step: int, values: Mapping[str, float]) -> None:
+        """Told the numbers of the last steps."""
+        ...
+
+    def evaluated(
+        self, step: int, values: Mapping[str, float], graph: Any, state: TrainState
+    ) -> None:
+        """Told the numbers on validation batches, and the module they belong to."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,8 @@ class _Run:
     checkpoints: Checkpoints
     recorder: Recorder
     validation: Batches | None
+    graph: Any
+    watch: Watch | None
 
     def log(self, step: int, rows: list[dict[str, Any]]) -> dict[str, float]:
         """Writes the numbers of the last steps."""
@@ -139,6 +155,8 @@ class _Run:
         values["tokens_per_second"] = self.recorder.rate()
         _check_finite(jax.device_get(rows[-1]), self.config.patience, step)
         self.recorder.write(step, values)
+        if self.watch is not None:
+            self.watch.logged(step, values)
         return values
 
     def evaluate(self, step: int) -> dict[str, float]:
@@ -152,6 +170,8 @@ class _Run:
         values = _sum_metrics(self.task, rows)
         named = {f"validation/{k}": v for k, v in values.items()}
         self.recorder.write(step, named)
+        if self.watch is not None:
+            self.watch.evaluated(step, values, self.graph, self.state)
         return named
 
 
@@ -164,6 +184,7 @@ def run(
     meta: Mapping[str, Any],
     mesh_config: MeshConfig | None = None,
     validation: Batches | None = None,
+    watch: Watch | None = None,
     *,
     quiet: bool = False,
 ) -> Outcome:
@@ -178,6 +199,7 @@ def run(
         meta: what is stored with each checkpoint (see `aion.model.store.describe`).
         mesh_config: devices per mesh axis.
         validation: gives an iterator over the validation batches.
+        watch: looks on, and may stop the run.
         quiet: no progress line.
 
     Raises:
@@ -188,14 +210,13 @@ def run(
     checkpoints = Checkpoints(workdir, meta, config.keep)
     key = jax.random.key(config.seed)
     if checkpoints.latest() is None:
-        graph, state = init_state(task, optimizer, jax.random.fold_in(key, 0), mesh)
-        start = 0
+        born = jax.random.fold_in(key, 0)
+        (graph, state), start = init_state(task, optimizer, born, mesh), 0
     else:
         graph, shapes, where = abstract_state(task, optimizer, mesh)
         state, start = checkpoints.restore(shapes, where)
-    first = jax.process_index() == 0
-    silent = quiet or not first
-    with Recorder(workdir, start, config.steps, quiet=silent, writes=first) as recorder:
+    quiet = quiet or not (first := jax.process_index() == 0)
+    with Recorder(workdir, start, config.steps, quiet=quiet, writes=first) as recorder:
         going = _Run(
             task,
             config,
@@ -207,6 +228,8 @@ def run(
             checkpoints,
             recorder,
             validation,
+            graph,
+            watch,
         )
         try:
             return _loop(going, batches, start, jax.random.fold_in(key, 1))

@@ -3,11 +3,13 @@
 
 All layers see a neighbourhood of a few patches and nothing else: a bad pixel changes
 the tokens around it and no others, and any image size can be encoded. Blocks are
-ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 5 x 5 depthwise kernels, modulated
-by the mean description of the camera's bands.
+ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 3 x 3 depthwise kernels. The
+encoder's are modulated by the mean description of the image's bands, the decoder's by
+the pixel scale alone, so that a band is decoded the same whatever is asked beside it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +18,16 @@ from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
-from aion_tokenizers.mixing import BandsIn, BandsOut, Description, Modulation
+from aion_tokenizers.mixing import (
+    BandsIn,
+    BandsOut,
+    Description,
+    Modulation,
+    pixel_scale_alone,
+)
+from aion_tokenizers.quantizers import FSQ, LFQ
 
-TAPS = 5
+TAPS = 3
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class ImageConfig:
         width: of the latents of a patch, in encoder and decoder.
         encoder_blocks, decoder_blocks: blocks on the grid of patches.
         told: size of the vector that describes a band.
-        levels: levels of each axis of the quantizer (FSQ).
+        quantizer: "fsq" or "lfq" (each level of `levels` is then two: bits).
+        levels: levels of each axis of the quantizer.
         scales: codes of the token that holds the image's scale.
     """
 
@@ -39,6 +49,7 @@ class ImageConfig:
     encoder_blocks: int = 4
     decoder_blocks: int = 5
     told: int = 48
+    quantizer: Literal["fsq", "lfq"] = "fsq"
     levels: tuple[int, ...] = (8, 8, 8, 8)
     scales: int = 1024
 
@@ -46,6 +57,18 @@ class ImageConfig:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
         if min(self.patch, self.width, self.told, self.scales) < 1:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
+
+    def make_quantizer(self) -> FSQ | LFQ:
+        """What turns latents into codes."""
+        if self.quantizer == "fsq":
+            return FSQ(self.levels)
+        return LFQ(len(self.levels))
+
+    @property
+    def reach(self) -> int:
+        """Pixels beyond its patch, on each side, that a token or a pixel depends on."""
+        blocks = max(self.encoder_blocks, self.decoder_blocks)
+        return blocks * (TAPS // 2) * self.patch
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":
         """A freshly initialised network."""
@@ -94,9 +117,7 @@ class GridBlock(nnx.Module):
         return x + self.scale[...] * self.narrow(jax.nn.gelu(self.widen(hidden)))
 
 
-def to_patches(
-    pixels: Float[Array, "b c y x"], patch: int
-) -> Float[Array, "b c n p"]:
+def to_patches(pixels: Float[Array, "b c y x"], patch: int) -> Float[Array, "b c n p"]:
     """Patches in raster order; sides must be multiples of `patch`."""
     b, c, y, x = pixels.shape
     cut = pixels.reshape(b, c, y // patch, patch, x // patch, patch)
@@ -143,7 +164,8 @@ class ImageNetwork(nnx.Module):
         Args:
             pixels: asinh(flux / scale), anything where not valid.
             valid: 1 where a pixel is valid, else 0.
-            bands: see `mixing.describe_bands`.
+            bands: see `mixing.describe_bands`; of bands that an image does not have
+                (no valid pixel) they do not matter.
         """
         told = self.describe(bands)
         seen = to_patches(valid, self.patch)
@@ -162,7 +184,7 @@ class ImageNetwork(nnx.Module):
     ) -> Float[Array, "b c y x"]:
         """asinh(flux / scale) of the bands that are described."""
         told = self.describe(bands)
-        camera = jnp.mean(told, axis=1)
+        camera = self.describe(jnp.mean(pixel_scale_alone(bands), axis=1))
         x = self.from_latent(latent)
         rows = x.shape[1]
         for block in self.decoder:

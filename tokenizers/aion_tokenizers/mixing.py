@@ -34,14 +34,17 @@ TYPICAL_SAMPLING = 4.3
 def describe_bands(
     bands: Sequence[Band],
     psf_fwhm: Float[np.ndarray, "b c"] | None,
-    depth: Float[np.ndarray, "b c"],
+    depth: Float[np.ndarray, "b c"] | None,
+    count: int | None = None,
 ) -> Float32[np.ndarray, "b c p"]:
     """The numbers of `FIELDS` for each image and band, standardised.
 
     Args:
         bands: the c bands.
         psf_fwhm: arcsec; where missing or not positive it is `TYPICAL_SAMPLING` pixels.
-        depth: sky noise of the band over that of all bands, per pixel.
+        depth: sky noise of the band over that of all bands, per pixel; 1 where it is
+            missing or not positive.
+        count: b, where neither of the two tells it.
 
     Raises:
         DataError: a band without a pixel scale.
@@ -53,15 +56,22 @@ def describe_bands(
             "Give `pixel_scale` in arcsec per pixel in aion.Band(...).",
         )
     fixed = np.array([[b.wavelength, b.width, b.pixel_scale] for b in bands])
-    fixed = np.broadcast_to(fixed, (*depth.shape, 3)).astype(np.float64)
+    given = psf_fwhm if depth is None else depth
+    shape = (count or 1, len(bands)) if given is None else given.shape
+    fixed = np.broadcast_to(fixed, (*shape, 3)).astype(np.float64)
     scale = fixed[..., 2]
-    fwhm = np.full(depth.shape, np.nan) if psf_fwhm is None else np.asarray(psf_fwhm)
+    fwhm = np.full(shape, np.nan) if psf_fwhm is None else np.asarray(psf_fwhm)
+    level = np.ones(shape) if depth is None else np.asarray(depth, np.float64)
+    level = np.where(np.isfinite(level) & (level > 0), level, 1.0)
     known = np.isfinite(fwhm) & (fwhm > 0)
     fwhm = np.where(known, fwhm, TYPICAL_SAMPLING * scale)
-    values = np.concatenate(
-        [fixed, np.stack([fwhm, fwhm / scale, np.maximum(depth, 1e-6)], -1)], axis=-1
-    )
+    values = np.concatenate([fixed, np.stack([fwhm, fwhm / scale, level], -1)], axis=-1)
     return ((np.log(values) - _CENTRES) / _SPREADS).astype(np.float32)
+
+
+def pixel_scale_alone(numbers: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
+    """The numbers of a band with all but the pixel scale at their mean."""
+    return numbers * np.array([n == "pixel_scale" for n in FIELDS], np.float32)
 
 
 def band_features(numbers: Float[Array, "*b p"]) -> Float[Array, "*b q"]:
@@ -134,6 +144,8 @@ class BandsOut(nnx.Module):
         self.modulate = Modulation(told, size, rngs)
         self.gate = Dense(told, size, rngs)
         self.pixels = Dense(size, pixels, rngs)
+        # The output is an asinh: what starts large is huge in sigmas.
+        self.pixels.weight[...] = 0.1 * self.pixels.weight[...]
 
     def __call__(
         self, x: Float[Array, "b n d"], told: Float[Array, "b c e"]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Our image codec, trained on mock images of known and of fictional cameras.
+
+Command:
+
+    aion train --config=configs/tokenizers/image.py:nano --workdir=runs/image
+
+`nano` is sized for two CPU cores and one hour. `aion1` has the width and the batch that
+AION-1's codec was trained with, for accelerators; nobody has run it yet.
+
+Arguments: `nano` or `aion1`, `steps=N` the length, `crop=N` the pixels of a square that
+is trained on.
+"""
+
+from aion.config import parse_arg
+
+SIZES = {
+    "nano": {
+        "network": {"width": 128, "encoder_blocks": 3, "decoder_blocks": 4},
+        "batch": 32,
+        "steps": 4000,
+        "learning_rate": 3e-3,
+    },
+    "aion1": {
+        "network": {"width": 512, "encoder_blocks": 12, "decoder_blocks": 12},
+        "batch": 256,
+        "steps": 400_000,
+        "learning_rate": 5e-4,
+    },
+}
+
+
+def sources():
+    """Half of the images are of cameras that nobody has built."""
+    return (
+        {"kind": "fiction", "modality": "fictional_image", "weight": 2.0},
+        {
+            "kind": "mock_images",
+            "modality": "legacy_image",
+            "weight": 1.0,
+            "settings": {"camera": "legacy"},
+        },
+        {
+            "kind": "mock_images",
+            "modality": "hsc_image",
+            "weight": 1.0,
+            "settings": {"camera": "hsc"},
+        },
+    )
+
+
+def get_config(arg=None):
+    """The configuration; `arg` is "nano,steps=4000,crop=48"."""
+    from ml_collections import ConfigDict
+
+    args = parse_arg(arg, size="nano", steps=0, crop=48)
+    chosen = SIZES[args["size"]]
+    return ConfigDict(
+        {
+            "codec": {
+                "word": "image",
+                "network": {"patch": 4, "levels": (8, 8, 8, 8), **chosen["network"]},
+                "crop": args["crop"],
+            },
+            "data": {
+                "sources": sources(),
+                "batch": chosen["batch"],
+                "stay": 4,
+                "validation": 96,
+                "seed": 0,
+            },
+            "optimizer": {
+                "learning_rate": chosen["learning_rate"],
+                "warmup": 0.03,
+                "beta2": 0.99,
+                "weight_decay": 0.01,
+            },
+            "train": {
+                "steps": args["steps"] or chosen["steps"],
+                "seed": 0,
+                "log_every": 50,
+                "evaluate_every": 500,
+                "checkpoint_every": 500,
+            },
+            "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
+            "guard": {"fraction": 0.25, "armed": 500},
+        }
+    )

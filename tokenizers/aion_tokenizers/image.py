@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: MIT
+"""Our image codec: one model for all cameras, told what each band is.
+
+Tokens of an image: one for its scale S (noise of the sky), then one for each patch, in
+raster order. Codes of patches come first, codes of scales behind them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float32, Int32
+
+from aion.config import to_dataclass
+from aion.errors import ArtefactError, DataError
+from aion.instrument import BANDS, INSTRUMENTS, Band, find_band
+from aion.modality import Modality
+from aion.observation import Image, Observation
+from aion.tokenspace import TokenSpec
+from aion_tokenizers import features
+from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.image_network import ImageConfig, ImageNetwork
+from aion_tokenizers.image_pixels import (
+    LARGEST,
+    Pixels,
+    check_bands,
+    read_pixels,
+    scale_codes,
+    scale_values,
+    units,
+)
+from aion_tokenizers.mixing import describe_bands
+from aion_tokenizers.quantizers import FSQ, LFQ
+
+_TYPICAL_SCALE = 0.25  # arcsec per pixel of a survey without a camera in the table
+_HALF = 25.6  # arcsec to the edge of the square whose coordinates slots are told in
+
+
+def padded(array: np.ndarray, patch: int) -> np.ndarray:
+    """Zeros below and to the right, so that both sides are multiples of the patch."""
+    more = [-side % patch for side in array.shape[2:]]
+    return np.pad(array, ((0, 0), (0, 0), (0, more[0]), (0, more[1])))
+
+
+def network_inputs(pixels: Pixels, config: ImageConfig) -> tuple[np.ndarray, ...]:
+    """asinh(flux / S), which pixels are valid, and the bands in numbers.
+
+    Returns:
+        float32 [b, c, y, x], twice, with sides that are multiples of the patch, and
+        float32 [b, c, p].
+    """
+    scale = quantized_scale(pixels, config)
+    values = np.arcsinh(pixels.flux / scale[:, None, None, None].astype(np.float32))
+    numbers = describe_bands(pixels.bands, pixels.psf_fwhm, pixels.sky / scale[:, None])
+    return (
+        padded(values, config.patch),
+        padded(pixels.valid.astype(np.float32), config.patch),
+        numbers,
+    )
+
+
+def quantized_scale(pixels: Pixels, config: ImageConfig) -> np.ndarray:
+    """S as its token says, nanomaggies [b]; any value for an image without bands."""
+    return scale_values(scale_codes(pixels.scale, config.scales), config.scales)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCodec:
+    """Images of any bands and any size in 1 + rows x columns tokens.
+
+    A pixel without influence: not finite, masked, or without (positive) ivar. It does
+    not even say that its band exists. An image without any valid pixel is absent.
+    Images whose sides are no multiples of the patch get invalid pixels below and to
+    the right, which decoding cuts off again.
+
+    Attributes:
+        config: sizes.
+        network: trained.
+        size: side of the images of a modality, for `spec`.
+    """
+
+    word: ClassVar[str] = "image"
+    config: ImageConfig
+    network: ImageNetwork
+    size: int = 96
+
+    @classmethod
+    def task(cls, settings: Mapping[str, Any]) -> Any:
+        """The training task; see `image_task.ImageTask` for the settings."""
+        from aion_tokenizers.image_task import ImageTask
+
+        return to_dataclass(ImageTask, settings, "codec")
+
+    @cached_property
+    def quantizer(self) -> FSQ | LFQ:
+        """Latents to codes."""
+        return self.config.make_quantizer()
+
+    @property
+    def patch_codes(self) -> int:
+        """Codes of patches; those of scales come behind them."""
+        return self.quantizer.num_codes
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, Any, Any]:
+        graph, state = nnx.split(self.network)
+
+        def to_codes(state: Any, pixels: Any, valid: Any, bands: Any) -> Any:
+            latent = nnx.merge(graph, state).encode(pixels, valid, bands)
+            return self.quantizer.encode(latent)
+
+        def to_pixels(state: Any, codes: Any, bands: Any) -> Any:
+            latent = self.quantizer.decode(codes)
+            return nnx.merge(graph, state).decode(latent, bands)
+
+        return jax.jit(to_codes), jax.jit(to_pixels), state
+
+    def grid(self, rows: int, columns: int) -> tuple[int, int]:
+        """Patches along y and x of an image of that many pixels."""
+        patch = self.config.patch
+        return -(-rows // patch), -(-columns // patch)
+
+    def encode(self, observation: Observation) -> Int32[np.ndarray, "b t"]:
+        """Codes [b, 1 + rows x columns]; -1 for an image without a valid pixel.
+
+        Raises:
+            DataError: no image, unusable bands, negative ivar, or shapes that differ.
+        """
+        if not isinstance(observation, Image):
+            raise DataError(
+                f"an image codec cannot encode {type(observation).__name__}",
+                "Give an aion.Image.",
+            )
+        pixels = read_pixels(observation)
+        count, rows = len(pixels.flux), self.grid(*pixels.flux.shape[2:])
+        if not count:
+            return np.zeros((0, 1 + rows[0] * rows[1]), np.int32)
+        encode, _, state = self._compiled
+        patches = in_batches(
+            lambda p, v, n: encode(state, p, v, n), *network_inputs(pixels, self.config)
+        )
+        scales = self.patch_codes + scale_codes(pixels.scale, self.config.scales)
+        codes = np.concatenate([scales[:, None], patches.reshape(count, -1)], axis=1)
+        return np.where(pixels.present[:, None], codes, -1).astype(np.int32)
+
+    def decode(
+        self,
+        codes: Any,
+        bands: Sequence[str | Band] | None = None,
+        psf_fwhm: Any = None,
+        size: int | tuple[int, int] | None = None,
+        **asked: Any,
+    ) -> Image:
+        """Images [b, c, y, x] of codes [b, t], each band in its own unit.
+
+        Args:
+            codes: with more axes in front of b, these are joined with it.
+            bands: names or bands of one pixel scale, in any order, also others than
+                were encoded; the Legacy Surveys' griz by default.
+            psf_fwhm: of the images that were encoded, arcsec, [c] or [b, c]; where it
+                is not told that of a typical camera is taken.
+            size: side or sides in pixels; a square of whole patches by default.
+            **asked: nothing else is used.
+
+        Returns:
+            Noiseless flux; NaN where one of the image's codes is -1. No ivar.
+
+        Raises:
+            DataError: codes of another codec, a size that the tokens do not fit,
+                unknown bands or several pixel scales.
+        """
+        chosen = _chosen_bands(bands)
+        plain = checked_codes(codes, None, self.patch_codes + self.config.scales)
+        sides = self._sides(plain.shape[1] - 1, size)
+        grid = self.grid(*sides)
+        absent = (plain < 0).any(axis=1)
+        scales, patches = plain[:, 0] - self.patch_codes, plain[:, 1:]
+        wrong = (scales < 0) | (patches >= self.patch_codes).any(axis=1)
+        if np.any(wrong & ~absent):
+            raise DataError(
+                f"codes of scales from {self.patch_codes} on belong to the first token "
+                "and to no other",
+                "Draw each slot from its own range of codes.",
+            )
+        fwhm = None
+        if psf_fwhm is not None:
+            shape = (len(plain), len(chosen))
+            fwhm = np.broadcast_to(np.asarray(psf_fwhm, np.float64), shape)
+        numbers = describe_bands(chosen, fwhm, None, len(plain))
+        safe = np.clip(patches, 0, self.patch_codes - 1).reshape(-1, *grid)
+        flux = self._decoded(safe, numbers)[..., : sides[0], : sides[1]]
+        scale = scale_values(np.maximum(scales, 0), self.config.scales)
+        flux = flux * scale[:, None, None, None].astype(np.float32) * units(chosen)
+        flux[absent] = np.nan
+        return Image(flux, bands=chosen, psf_fwhm=fwhm)
+
+    def _decoded(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        if not len(codes):
+            patch = self.config.patch
+            sides = (codes.shape[1] * patch, codes.shape[2] * patch)
+            return np.zeros((0, numbers.shape[1], *sides), np.float32)
+        _, decode, state = self._compiled
+        values = in_batches(lambda c, n: decode(state, c, n), codes, numbers)
+        return np.sinh(np.clip(values, -LARGEST, LARGEST))
+
+    def _sides(self, patches: int, size: Any) -> tuple[int, int]:
+        if size is None:
+            side = round(max(patches, 0) ** 0.5) * self.config.patch
+            sides = (side, side)
+        else:
+            sides = (size, size) if isinstance(size, int) else tuple(size)
+        rows, columns = self.grid(*sides)
+        if patches < 1 or rows * columns != patches:
+            raise DataError(
+                f"{patches + 1} tokens are no image of {sides[0]} x {sides[1]} pixels",
+                f"That has {1 + rows * columns}; give size=(rows, columns).",
+            )
+        return sides
+
+    def spec(self, modality: Modality, name: str) -> TokenSpec:
+        """A scale and a square of patches, with what codes and places mean."""
+        rows, columns = self.grid(self.size, self.size)
+        patches, scales = self.patch_codes, self.config.scales
+        total = patches + scales
+        ranges = ((patches, total), *(((0, patches),) * (rows * columns)))
+        return TokenSpec(
+            modality,
+            name,
+            num_codes=total,
+            vocabulary=total,
+            grid=(1 + rows * columns,),
+            ranges=ranges,
+            code_features=self._code_features(),
+            slot_features=_slot_features(
+                rows, columns, self.config.patch * _pixel_scale(modality)
+            ),
+        )
+
+    def _code_features(self) -> Float32[np.ndarray, "v p"]:
+        """Digits of patches and the line of scales, in columns of their own."""
+        digits, count = self.quantizer.features(), self.config.scales
+        place = (np.arange(count) + 0.5) / count
+        line = (np.sqrt(3) * (2 * place - 1)).astype(np.float32)[:, None]
+        ones = (np.ones((len(digits), 1)), np.ones((count, 1)))
+        first = np.concatenate([ones[0], digits, digits**2], axis=1)
+        second = np.concatenate([ones[1], line, features.fourier(place, 6)], axis=1)
+        total = np.zeros(
+            (len(first) + count, first.shape[1] + second.shape[1]), np.float32
+        )
+        total[: len(first), : first.shape[1]] = first
+        total[len(first) :, first.shape[1] :] = second
+        return total
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Config and arrays for `from_state`."""
+        values = asdict(self.config) | {"levels": list(self.config.levels)}
+        arrays = {
+            ".".join(map(str, path)): np.asarray(value)
+            for path, value in _flat(nnx.state(self.network, nnx.Param))
+        }
+        return {"network": values, "size": self.size}, arrays
+
+    @classmethod
+    def from_state(
+        cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> Self:
+        """The inverse of `state`.
+
+        Raises:
+            ArtefactError: settings or arrays that are not this codec's.
+        """
+        fix = "Export the codec again."
+        try:
+            sizes = to_dataclass(ImageConfig, config["network"], "network")
+            size = int(config["size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"image codec with {config}: {error}", fix) from None
+        network = nnx.eval_shape(lambda: sizes.network(nnx.Rngs(0)))
+        graph, state = nnx.split(network)
+        wanted = {".".join(map(str, path)): value for path, value in _flat(state)}
+        for name in sorted(set(wanted) | set(arrays)):
+            shape = np.shape(arrays[name]) if name in arrays else "missing"
+            expected = wanted[name].shape if name in wanted else "nothing"
+            if shape != expected:
+                raise ArtefactError(
+                    f"image codec: array {name} is {shape}, not {expected}", fix
+                )
+        filled = nnx.from_flat_state(
+            [
+                (path, variable.replace(jnp.asarray(arrays[".".join(map(str, path))])))
+                for path, variable in nnx.to_flat_state(state)
+            ]
+        )
+        return cls(sizes, nnx.merge(graph, filled), size)
+
+
+def _flat(state: Any) -> list[tuple[tuple, Any]]:
+    return [(path, leaf.get_value()) for path, leaf in nnx.to_flat_state(state)]
+
+
+def _chosen_bands(bands: Sequence[str | Band] | None) -> tuple[Band, ...]:
+    names = ("DES-G", "DES-R", "DES-I", "DES-Z") if bands is None else bands
+    chosen = tuple(b if isinstance(b, Band) else find_band(b) for b in names)
+    check_bands(chosen)
+    return chosen
+
+
+def _pixel_scale(modality: Modality) -> float:
+    """Arcsec per pixel of a modality, from the first camera of its survey."""
+    for band in BANDS.values():
+        if INSTRUMENTS[band.instrument].survey == modality.survey and band.pixel_scale:
+            return band.pixel_scale
+    return _TYPICAL_SCALE
+
+
+def _slot_features(rows: int, columns: int, step: float) -> Float32[np.ndarray, "t q"]:
+    """Which slot is the scale's, and where patches lie: offsets from the middle.
+
+    Args:
+        rows, columns: of patches.
+        step: arcsec from patch to patch.
+    """
+    y, x = np.meshgrid(
+        (np.arange(rows) - (rows - 1) / 2) * step,
+        (np.arange(columns) - (columns - 1) / 2) * step,
+        indexing="ij",
+    )
+    parts = [np.ones((rows * columns, 1), np.float32)]
+    for offset in (y.ravel() / _HALF, x.ravel() / _HALF):
+        parts += [offset[:, None].astype(np.float32)]
+        parts += [features.fourier((offset + 1) / 2, 6)]
+    patches = np.concatenate(parts, axis=1)
+    table = np.zeros((1 + len(patches), 1 + patches.shape[1]), np.float32)
+    table[0, 0] = 1
+    table[1:, 1:] = patches
+    return table

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Training of the image codec.
+
+Loss: of a recorrupted pair one image is encoded, and the reconstruction is held against
+the other, each pixel in units of its noise, with Huber's function; pixels that are not
+valid count nowhere. Score: mean squared error against the noiseless truth in units of
+the noise, where the truth is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from aion.errors import DataError
+from aion.observation import Image
+from aion.train.codec_task import Sample
+from aion_tokenizers.image import ImageCodec, network_inputs, quantized_scale
+from aion_tokenizers.image_network import ImageConfig, ImageNetwork
+from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
+from aion_tokenizers.mixing import describe_bands
+from aion_tokenizers.quantizers import perplexity, usage
+from aion_tokenizers.recorruption import huber, recorrupt
+
+CLASSES = ("all", "bright", "seen", "clear")
+"""Pixels by truth: all, the brightest tenth of a batch (in S/N), S/N > 1, S/N > 10."""
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """How the image codec is trained.
+
+    Attributes:
+        network: its sizes.
+        groups: modalities that are scored apart; others are scored together.
+        side: of the images of a modality, in pixels.
+        crop: side of the squares that are trained on.
+        channels: bands of a batch; images of fewer are filled up with absent ones, of
+            images with more some are left out.
+        drop: share of the images that lose one band in training, or more.
+        hide: share of the images whose PSF the decoder is not told.
+        amount: of recorruption, a.
+        width: of Huber's function, in sigmas of the second image.
+    """
+
+    network: ImageConfig = field(default_factory=ImageConfig)
+    groups: tuple[str, ...] = ("legacy_image", "hsc_image")
+    side: int = 96
+    crop: int = 64
+    channels: int = 5
+    drop: float = 0.25
+    hide: float = 0.2
+    amount: float = 0.5
+    width: float = 4.0
+    score: ClassVar[str] = "score"
+    guarded: ClassVar[str] = "perplexity"
+
+    def build(self, key: Array) -> ImageNetwork:
+        """A freshly initialised network."""
+        return self.network.network(nnx.Rngs(params=key))
+
+    def codec(self, module: ImageNetwork) -> ImageCodec:
+        """The codec with a trained network."""
+        return ImageCodec(self.network, module, self.side)
+
+    def collate(
+        self, samples: Sequence[Sample], rng: np.random.Generator | None
+    ) -> dict[str, np.ndarray]:
+        """Crops of all images, divided by their scales.
+
+        Args:
+            samples: images with their truth, if it is known.
+            rng: dice of crops, turns, flips and dropped bands; without, the middle of
+                images as they are.
+
+        Returns:
+            flux, sigma, truth and valid [b, c, y, x], the bands in numbers as encoder
+            and decoder are told them [b, c, p], and the group of each image [b].
+        """
+        parts = [self._rows(sample, rng) for sample in samples]
+        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+    def _rows(
+        self, sample: Sample, rng: np.random.Generator | None
+    ) -> dict[str, np.ndarray]:
+        image, truth = sample.observation, sample.truth
+        if not isinstance(image, Image):
+            raise DataError(
+                f"{sample.modality} is a {type(image).__name__}", "Train on images."
+            )
+        image, truth = self._chosen(image, truth, rng)
+        shape = np.shape(image.flux)
+        side = self.crop if rng is not None else self.side
+        crop = _square(shape[2:], side, rng)
+        pixels = read_pixels(image, crop)
+        pixels = pixels if rng is None else pixels.without(self._dropped(pixels, rng))
+        scale = quantized_scale(pixels, self.network)[:, None, None, None]
+        scale = scale.astype(np.float32)
+        known = np.full_like(pixels.flux, np.nan)
+        if isinstance(truth, Image):
+            known = read_pixels(Image(truth.flux, bands=truth.bands), crop).flux
+        fwhm = pixels.psf_fwhm
+        if rng is not None:
+            hidden = rng.random((len(fwhm), 1)) < self.hide
+            fwhm = np.where(hidden, np.nan, fwhm)
+        maps = {
+            "flux": pixels.flux / scale,
+            "sigma": pixels.sigma / scale,
+            "truth": known / scale,
+            "valid": pixels.valid.astype(np.float32),
+        }
+        if rng is not None:
+            turns, flip = int(rng.integers(4)), int(rng.choice([-1, 1]))
+            maps = {k: np.rot90(v, turns, (2, 3))[..., ::flip] for k, v in maps.items()}
+        numbers = {
+            "told": network_inputs(pixels, self.network)[2],
+            "asked": describe_bands(pixels.bands, fwhm, None),
+        }
+        name, known_groups = sample.modality, self.groups
+        place = known_groups.index(name) if name in known_groups else len(known_groups)
+        group = np.full(shape[0], place, np.int32)
+        maps["sigma"] = np.where(maps["valid"] > 0, maps["sigma"], 1)
+        filled = {
+            k: self._filled(v, float(k == "sigma")) for k, v in (maps | numbers).items()
+        }
+        return {k: v.astype(np.float32) for k, v in filled.items()} | {"group": group}
+
+    def _chosen(
+        self, image: Image, truth: Any, rng: np.random.Generator | None
+    ) -> tuple[Image, Any]:
+        """At most `channels` bands of both, the first ones or at random."""
+        count = len(image.bands)
+        if count <= self.channels:
+            return image, truth
+        order = np.arange(count) if rng is None else rng.permutation(count)
+        kept = np.sort(order[: self.channels])
+        return _with_bands(image, kept), truth and _with_bands(truth, kept)
+
+    def _dropped(self, pixels: Pixels, rng: np.random.Generator) -> np.ndarray:
+        """Bands to leave out, [b, c]: in `drop` of the images each with a chance of one
+        half, but never all."""
+        shape = pixels.sky.shape
+        gone = (rng.random(shape) < 0.5) & (rng.random((shape[0], 1)) < self.drop)
+        gone[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = False
+        return gone
+
+    def _filled(self, values: np.ndarray, value: float) -> np.ndarray:
+        """Exactly `channels` bands; those added hold one value, valid nowhere."""
+        more = self.channels - values.shape[1]
+        widths = ((0, 0), (0, more), *(((0, 0),) * (values.ndim - 2)))
+        return np.pad(values, widths, constant_values=value)
+
+    def prepare(self, batch: dict[str, Array]) -> dict[str, Array]:
+        """The batch with the weight of each image's pixels."""
+        total = jnp.maximum(jnp.sum(batch["valid"]), 1.0)
+        weight = jnp.broadcast_to(1.0 / total, (batch["valid"].shape[0],))
+        return batch | {"weight": weight}
+
+    def loss(
+        self,
+        module: ImageNetwork,
+        part: dict[str, Array],
+        key: Array | None,
+        mesh: Mesh | None,
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, "..."]]]:
+        """Huber's function of the recorrupted residuals; sums of squared residuals.
+
+        Without a key the data themselves are encoded and the sums hold the error to
+        the truth; the second half of a pair with fixed dice stays what the loss sees.
+        """
+        del mesh
+        dice = jax.random.key(0) if key is None else key
+        pair = recorrupt(part["flux"], part["sigma"], dice, self.amount)
+        valid = part["valid"]
+        pixels = jnp.arcsinh(jnp.where(valid > 0, pair.first, 0.0))
+        latent = module.encode(pixels, valid, part["told"])
+        there = jnp.ones(latent.shape[:-1], bool)
+        found = self.network.make_quantizer()(latent, there)
+        values = module.decode(found.values, part["asked"])
+        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
+        chi = (guess - pair.second) / part["sigma"] * (pair.excess**-0.5)
+        weight = part["weight"][:, None, None, None] * valid
+        loss = jnp.sum(huber(chi, self.width) * weight) * pair.excess + found.loss
+        square = jnp.where(valid > 0, jnp.square(chi), 0.0)
+        sums = {
+            "counts": found.counts,
+            "chi2": jnp.stack([jnp.sum(square), jnp.sum(valid)]),
+        }
+        if key is None:
+            sums["error"] = self._errors(module, part)
+        return loss, sums
+
+    def _errors(
+        self, module: ImageNetwork, part: dict[str, Array]
+    ) -> Float[Array, "g k 2"]:
+        """Sums and counts of squared errors in sigmas, by group and class of pixels."""
+        quantizer, valid = self.network.make_quantizer(), part["valid"]
+        pixels = jnp.arcsinh(jnp.where(valid > 0, part["flux"], 0.0))
+        latent = module.encode(pixels, valid, part["told"])
+        values = module.decode(quantizer(latent).values, part["asked"])
+        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
+        signal = part["truth"] / part["sigma"]
+        known = (valid > 0) & jnp.isfinite(signal)
+        square = jnp.square((guess - part["truth"]) / part["sigma"])
+        square = jnp.where(known, square, 0.0)
+        rows = []
+        for group in range(len(self.groups) + 1):
+            here = known & (part["group"] == group)[:, None, None, None]
+            bright = jnp.nanquantile(jnp.where(here, signal, jnp.nan), 0.9)
+            limits = (-jnp.inf, bright, 1.0, 10.0)
+            chosen = [here & (signal > limit) for limit in limits]
+            rows.append([_sums(square, mask) for mask in chosen])
+        return jnp.stack([jnp.stack(row) for row in rows])
+
+    def report(self, sums: dict[str, Any]) -> dict[str, float]:
+        """Readable numbers.
+
+        `chi2` is of the recorrupted residuals, 1 plus half of the error at best;
+        `error/<group>/<class>` the error to the truth; `score` the mean over groups of
+        the errors of all, bright and S/N > 1 pixels, or the chi2 where no truth is
+        known; `usage` and `perplexity` are of the codes since the last report.
+        """
+        counts = jnp.asarray(sums["counts"])
+        total, count = (float(x) for x in sums["chi2"])
+        values = {
+            "chi2": total / max(count, 1.0),
+            "usage": float(usage(counts)),
+            "perplexity": float(perplexity(counts)),
+        }
+        if "error" not in sums:
+            return values
+        means = []
+        for name, rows in zip((*self.groups, "other"), sums["error"], strict=True):
+            for label, (error, pixels) in zip(CLASSES, rows, strict=True):
+                if pixels > 0:
+                    values[f"error/{name}/{label}"] = float(error / pixels)
+                    means += [float(error / pixels)] * (label != "clear")
+        score = float(np.mean(means)) if means else values["chi2"]
+        return values | {"score": score}
+
+    def size(self, batch: dict[str, Any]) -> int:
+        """Pixels of a batch."""
+        return int(np.prod(batch["flux"].shape))
+
+
+def _with_bands(image: Image, kept: np.ndarray) -> Image:
+    """Some bands of an image."""
+    arrays = {
+        name: None if value is None else np.asarray(value)[:, kept]
+        for name in ("flux", "ivar", "mask", "psf_fwhm")
+        for value in (getattr(image, name),)
+    }
+    return Image(**arrays, bands=tuple(image.bands[n] for n in kept))
+
+
+def _sums(values: Array, mask: Array) -> Float[Array, "2"]:
+    return jnp.stack(
+        [jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32))]
+    )
+
+
+def _square(
+    shape: Sequence[int], side: int, rng: np.random.Generator | None
+) -> tuple[slice, slice]:
+    """A square inside images, at random or in the middle."""
+    if min(shape) < side:
+        raise DataError(
+            f"images of {shape[0]} x {shape[1]} pixels for crops of {side}",
+            "Give larger images, or a smaller codec.crop and codec.side.",
+        )
+    free = [length - side for length in shape]
+    start = [f // 2 if rng is None else int(rng.integers(0, f + 1)) for f in free]
+    return slice(start[0], start[0] + side), slice(start[1], start[1] + side)
