@@ -169,6 +169,13 @@ def real_quasars(real_data):
     return magnitude[use], redshift[use]
 
 
+def quantile_errors(magnitudes):
+    """Standard errors of the quantiles of colours, by bootstrap."""
+    rng, colours = np.random.default_rng(0), -np.diff(magnitudes, axis=1)
+    picks = rng.integers(0, len(colours), (300, len(colours)))
+    return np.percentile(colours[picks], QUANTILES, axis=1).std(axis=1)
+
+
 @pytest.mark.real
 def test_colours_and_redshifts_are_those_of_sdss(sdss, real_quasars):
     real, redshift = real_quasars
@@ -180,10 +187,9 @@ def test_colours_and_redshifts_are_those_of_sdss(sdss, real_quasars):
         expected = np.percentile(-np.diff(real[some], axis=1), QUANTILES, axis=0)
         found = np.percentile(-np.diff(ours, axis=1), QUANTILES, axis=0)
         off = found - expected
-        # The 42 brightest are half hosts of nuclei that hardly show in u, redder there
-        # by 0.3 mag than ours at the 84th percentile.
-        off = off[:, 1:] if low < 17 else off
-        assert np.abs(off).max() < 0.15, (low, off)
+        # Quantiles of the 42 brightest are themselves uncertain by up to 0.16 mag.
+        bound = np.maximum(0.15, 2 * quantile_errors(real[some]))
+        assert np.all(np.abs(off) < bound), (low, off, bound)
     levels = (5, 16, 50, 84, 95)
     off = np.percentile(truth.redshift, levels) - np.percentile(redshift, levels)
     assert np.abs(off).max() < 0.12, off
