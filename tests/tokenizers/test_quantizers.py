@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Quantizers against independent numpy, PyTorch's numbers, and their properties."""
+"""Quantizers against independent numpy, PyTorch's numbers, and their properties.
+
+Everything is jitted: one program compiles faster than its operations one by one.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -36,30 +39,30 @@ class TestFSQ:
         parts = known("quantizers")[f"fsq_{name}"]
         quantizer = FSQ(tuple(int(n) for n in name.split("_")))
         latent = jnp.asarray(np.moveaxis(parts["latent"], 1, -1))
-        np.testing.assert_array_equal(quantizer.encode(latent), parts["codes"])
+        np.testing.assert_array_equal(jax.jit(quantizer.encode)(latent), parts["codes"])
         values = np.moveaxis(parts["values"], 1, -1)
-        np.testing.assert_allclose(quantizer(latent).values, values, atol=1e-6)
-        decoded = quantizer.decode(jnp.asarray(parts["some"]))
+        np.testing.assert_allclose(jax.jit(quantizer)(latent).values, values, atol=1e-6)
+        decoded = jax.jit(quantizer.decode)(jnp.asarray(parts["some"]))
         expected = np.moveaxis(parts["decoded"], 1, -1)
         np.testing.assert_allclose(decoded, expected, atol=1e-7)
 
     @given(LEVELS)
-    @settings(max_examples=20)
+    @settings(max_examples=8)
     def test_codes_and_digits_are_a_bijection(self, levels):
         quantizer = FSQ(tuple(levels))
         codes = jnp.arange(quantizer.num_codes)
-        digits = np.asarray(quantizer.digits_of_codes(codes))
+        digits = np.asarray(jax.jit(quantizer.digits_of_codes)(codes))
         assert len(np.unique(digits, axis=0)) == quantizer.num_codes
         assert np.all(digits >= 0) and np.all(digits < levels)
         assert np.all(np.diff(digits[: levels[0], 0]) == 1)  # the first runs fastest
-        again = quantizer.codes_of_digits(jnp.asarray(digits))
+        again = jax.jit(quantizer.codes_of_digits)(jnp.asarray(digits))
         np.testing.assert_array_equal(again, codes)
         np.testing.assert_allclose(
-            quantizer.features(), quantizer.decode(codes), atol=1e-7
+            quantizer.features(), jax.jit(quantizer.decode)(codes), atol=1e-7
         )
 
     @given(LEVELS, st.integers(0, 999))
-    @settings(max_examples=20)
+    @settings(max_examples=8)
     def test_decoding_again_changes_nothing(self, levels, seed):
         """Digits come back from any latent inside their cell: encode(inverse)."""
         quantizer = FSQ(tuple(levels))
@@ -68,19 +71,19 @@ class TestFSQ:
         levels = np.array(levels)
         reach = (levels - 1) * 1.001 / 2
         offset = np.where(levels % 2, 0, 0.5)
-        digit = np.asarray(quantizer.digits_of_codes(codes)) - levels // 2
+        digit = np.asarray(jax.jit(quantizer.digits_of_codes)(codes)) - levels // 2
         inside = np.arctanh((digit + offset) / reach) - np.arctanh(offset / reach)
         latent = jnp.asarray(inside, jnp.float32)
-        np.testing.assert_array_equal(quantizer.encode(latent), codes)
-        once = quantizer(latent).values
-        np.testing.assert_allclose(once, quantizer.decode(codes), atol=1e-6)
+        np.testing.assert_array_equal(jax.jit(quantizer.encode)(latent), codes)
+        once = jax.jit(quantizer)(latent).values
+        np.testing.assert_allclose(once, jax.jit(quantizer.decode)(codes), atol=1e-6)
 
     def test_gradients_pass_the_rounding(self):
         quantizer = FSQ((7, 4))
         latent = normal(5, 2)
-        slope = jax.grad(lambda x: quantizer(x).values.sum())(latent)
+        slope = jax.jit(jax.grad(lambda x: quantizer(x).values.sum()))(latent)
         half = jnp.asarray([3.0, 2.0])
-        smooth = jax.grad(lambda x: (quantizer.bound(x) / half).sum())(latent)
+        smooth = jax.jit(jax.grad(lambda x: (quantizer.bound(x) / half).sum()))(latent)
         np.testing.assert_allclose(slope, smooth, rtol=1e-6)
 
     @pytest.mark.parametrize("levels", [(), (1, 5), (2,) * 31])
@@ -94,17 +97,17 @@ class TestLFQ:
         parts = known("quantizers")["lfq"]
         latent = jnp.asarray(np.moveaxis(parts["latent"], 1, -1))
         quantizer = LFQ(10)
-        np.testing.assert_array_equal(quantizer.encode(latent), parts["codes"])
-        decoded = quantizer.decode(jnp.asarray(parts["codes"]))
+        np.testing.assert_array_equal(jax.jit(quantizer.encode)(latent), parts["codes"])
+        decoded = jax.jit(quantizer.decode)(jnp.asarray(parts["codes"]))
         np.testing.assert_array_equal(decoded, np.moveaxis(parts["decoded"], 1, -1))
-        found = quantizer(latent)
+        found = jax.jit(quantizer)(latent)
         np.testing.assert_allclose(found.loss, parts["loss"], rtol=2e-3)
         np.testing.assert_allclose(
             found.values, np.moveaxis(parts["values"], 1, -1), atol=1e-6
         )
 
-    @given(st.sampled_from([1, 6]), st.floats(0.05, 3.0), st.integers(0, 999))
-    @settings(max_examples=20)
+    @given(st.sampled_from([1, 6]), st.sampled_from([0.1, 2.5]), st.integers(0, 999))
+    @settings(max_examples=8)
     def test_entropies_are_those_of_the_softmax_over_all_codes(self, bits, beta, seed):
         latent = np.asarray(normal(30, bits, seed=seed), np.float64)
         codes = 2.0 * (np.arange(2**bits)[:, None] >> np.arange(bits)[::-1] & 1) - 1
@@ -116,18 +119,20 @@ class TestLFQ:
             return -(p * np.log(np.maximum(p, 1e-300))).sum(-1)
 
         quantizer = LFQ(bits, inverse_temperature=beta)
-        certainty, spread = quantizer.entropies(jnp.asarray(latent, jnp.float32))
+        certainty, spread = jax.jit(quantizer.entropies)(
+            jnp.asarray(latent, jnp.float32)
+        )
         np.testing.assert_allclose(certainty, entropy(share).mean(), atol=2e-4)
         np.testing.assert_allclose(spread, entropy(share.mean(0)), atol=2e-4)
         best = np.argmax(latent @ codes.T, axis=1)
         np.testing.assert_array_equal(
-            quantizer.encode(jnp.asarray(latent, jnp.float32)), best
+            jax.jit(quantizer.encode)(jnp.asarray(latent, jnp.float32)), best
         )
 
     def test_groups_of_bits_bound_the_entropy(self):
         latent = normal(200, 6)
-        joint = LFQ(6, 1.0).entropies(latent)[1]
-        grouped = LFQ(6, 1.0, group=2).entropies(latent)[1]
+        joint = jax.jit(LFQ(6, 1.0).entropies)(latent)[1]
+        grouped = jax.jit(LFQ(6, 1.0, group=2).entropies)(latent)[1]
         assert joint <= grouped <= 6 * np.log(2) + 1e-5
 
     def test_the_entropy_terms_undo_a_collapse(self):
@@ -139,21 +144,21 @@ class TestLFQ:
             slope = jax.grad(lambda x: quantizer(x).loss * len(x) / 100)(x)
             return x - 5.0 * slope, None
 
-        before = quantizer(latent).counts
+        before = jax.jit(quantizer)(latent).counts
         latent, _ = jax.jit(lambda x: jax.lax.scan(step, x, length=400))(latent)
-        after = quantizer(latent).counts
+        after = jax.jit(quantizer)(latent).counts
         assert usage(before) < 0.2 and perplexity(before) < 1.2
         assert usage(after) > 0.8 and perplexity(after) > 5
 
     def test_gradients_pass_the_sign_and_values_are_signs(self):
         latent = normal(7, 3)
-        slope = jax.grad(lambda x: (LFQ(3)(x).values * latent).sum())(latent)
+        slope = jax.jit(jax.grad(lambda x: (LFQ(3)(x).values * latent).sum()))(latent)
         np.testing.assert_allclose(slope, latent, rtol=1e-6)
         codes = jnp.arange(8)
-        values = LFQ(3).decode(codes)
-        np.testing.assert_array_equal(LFQ(3).encode(values), codes)
+        values = jax.jit(LFQ(3).decode)(codes)
+        np.testing.assert_array_equal(jax.jit(LFQ(3).encode)(values), codes)
         np.testing.assert_array_equal(values, LFQ(3).features())
-        assert LFQ(3).encode(jnp.zeros(3)) == 0
+        assert jax.jit(LFQ(3).encode)(jnp.zeros(3)) == 0
 
 
 def numpy_update(config, book, latent, valid):
@@ -200,24 +205,24 @@ class TestVQ:
         if cosine:
             rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         distance = ((rows[:, None] - np.asarray(book.vectors)) ** 2).sum(-1)
-        codes = config.encode(book, latent)
+        codes = jax.jit(config.encode)(book, latent)
         np.testing.assert_array_equal(codes.reshape(-1), distance.argmin(1))
-        again = config.encode(book, config.decode(book, codes))
+        again = jax.jit(config.encode)(book, jax.jit(config.decode)(book, codes))
         np.testing.assert_array_equal(again, codes)
-        loss = config.quantize(book, latent).loss
+        loss = jax.jit(config.quantize)(book, latent).loss
         np.testing.assert_allclose(loss, 0.25 * distance.min(1).mean() / 4, rtol=1e-5)
 
     def test_gradients_pass_and_the_codebook_has_none(self):
         config = VQ(5, 2, cosine=False, commitment=0.0)
         book, latent = config.start(jax.random.key(0)), normal(6, 2)
-        ones = jax.grad(lambda x: config.quantize(book, x).values.sum())(latent)
-        np.testing.assert_allclose(ones, 1.0)
+        ones = jax.grad(lambda x: config.quantize(book, x).values.sum())
+        np.testing.assert_allclose(jax.jit(ones)(latent), 1.0)
 
         def by_book(vectors):
             moved = Codebook(vectors, book.sizes, book.sums)
-            return config.quantize(moved, latent).values.sum()
+            return jax.jit(config.quantize)(moved, latent).values.sum()
 
-        assert not np.any(jax.grad(by_book)(book.vectors))
+        assert not np.any(jax.jit(jax.grad(by_book))(book.vectors))
 
     @pytest.mark.parametrize("cosine", [True, False])
     def test_dead_codes_come_back_to_life(self, cosine):
@@ -231,14 +236,16 @@ class TestVQ:
         update = jax.jit(config.update)
         for turn in range(12):
             book = update(book, latent, jax.random.key(turn), valid)
-        counts = config.quantize(book, latent, valid).counts
+        counts = jax.jit(config.quantize)(book, latent, valid).counts
         assert usage(counts) > 0.6 and counts.sum() == 48
         assert np.isfinite(book.vectors).all()
 
     def test_without_valid_latents_nothing_moves_but_averages(self):
         config = VQ(4, 2, dead_below=5.0)
         book = config.start(jax.random.key(0))
-        after = config.update(book, normal(8, 2), jax.random.key(0), jnp.zeros(8, bool))
+        after = jax.jit(config.update)(
+            book, normal(8, 2), jax.random.key(0), jnp.zeros(8, bool)
+        )
         np.testing.assert_allclose(after.vectors, book.vectors, atol=1e-6)
         np.testing.assert_allclose(after.sizes, 0.99 * book.sizes, rtol=1e-6)
 

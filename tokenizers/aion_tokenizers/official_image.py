@@ -111,20 +111,22 @@ class OfficialImage:
     def _compiled(self) -> tuple[Any, Any, Any]:
         graph, state = nnx.split(self.network)
 
-        def latents(state: Any, flux: Any, present: Any, bands: Any) -> Any:
-            return nnx.merge(graph, state).encode(flux, present, bands)
+        every = jnp.arange(len(LIMITS))
 
-        def fluxes(state: Any, codes: Any, bands: Any) -> Any:
+        def latents(state: Any, flux: Any, present: Any) -> Any:
+            return nnx.merge(graph, state).encode(flux, present, every)
+
+        def fluxes(state: Any, codes: Any) -> Any:
             latent = self.quantizer.decode(codes)
-            return nnx.merge(graph, state).decode(latent, bands)
+            return nnx.merge(graph, state).decode(latent, every)
 
         return jax.jit(latents), jax.jit(fluxes), state
 
     def latents(self, observation: Image) -> Float32[np.ndarray, "b y x d"]:
         """What is quantized, for any image with at least one band that is there."""
-        flux, present, bands = self._prepared(observation)
+        flux, present = self._prepared(observation)
         encode, _, state = self._compiled
-        return in_batches(lambda f, p: encode(state, f, p, bands), flux, present)
+        return in_batches(lambda f, p: encode(state, f, p), flux, present)
 
     def encode(self, observation: Observation) -> Int32[np.ndarray, "b t"]:
         """Codes [b, 576] in raster order; -1 where an object has no band.
@@ -164,7 +166,7 @@ class OfficialImage:
         absent = (plain < 0).any(-1)
         grid = np.where(plain < 0, 0, plain).reshape(-1, self.side, self.side)
         _, decode, state = self._compiled
-        values = in_batches(lambda c: decode(state, c, places), grid)
+        values = in_batches(lambda c: decode(state, c), grid)[..., places]
         factor, gain = self.config.range_compression_factor, self.config.mult_factor
         flux = preprocessing.decompress(values, factor, gain) * self._scales(chosen)
         if self.official_quirks and chosen[0].name.startswith("HSC"):
@@ -241,8 +243,11 @@ class OfficialImage:
             seen &= self._cropped(Image(observation.mask)).astype(bool)
         return seen.any((-1, -2))
 
-    def _prepared(self, observation: Image) -> tuple[Any, Any, Any]:
-        """Compressed flux [b, y, x, c], bands that are there [b, c], their places."""
+    def _prepared(self, observation: Image) -> tuple[np.ndarray, np.ndarray]:
+        """Compressed flux [b, y, x, 9] and which bands are there [b, 9].
+
+        All nine, so that one compiled program serves any bands in any order.
+        """
         bands = observation.bands
         limit, scale = self._limits(bands), self._scales(bands)
         flux = np.clip(self._cropped(observation), -limit, limit)
@@ -252,7 +257,12 @@ class OfficialImage:
             present = self._present(observation)
         factor, gain = self.config.range_compression_factor, self.config.mult_factor
         small = preprocessing.compress(flux / scale[:, None, None], factor, gain)
-        return np.moveaxis(small, 1, -1), present, _places(bands)
+        places = _places(bands)
+        every = np.zeros((len(small), *small.shape[2:], len(LIMITS)), np.float32)
+        every[..., places] = np.moveaxis(small, 1, -1)
+        shown = np.zeros((len(small), len(LIMITS)), bool)
+        shown[:, places] = present
+        return every, shown
 
 
 def _places(bands: Sequence[Band]) -> Int32[np.ndarray, " c"]:
