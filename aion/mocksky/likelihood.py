@@ -16,6 +16,7 @@ the narrowest Gaussian is good to 1e-8, and of what deviates from Gaussians to 1
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,42 @@ def log_probability(
     return jnp.log(value / 2) - power
 
 
+class _Nodes(NamedTuple):
+    """Where the trapezoid rule is evaluated.
+
+    Attributes:
+        colour: with zero points, [q, c].
+        centre: nodes are reference magnitudes plus this, [q].
+        first: node, [q].
+        step: [q, 1].
+    """
+
+    colour: Array
+    centre: Array
+    first: Array
+    step: Array
+
+
+def _nodes(
+    library: dict[str, Array], seen: dict[str, Array], cell: Int[Array, " q"]
+) -> _Nodes:
+    """The nodes of cells; arguments as of `log_integrals`."""
+    powers = seen["ebv"] ** jnp.arange(library["colour"].shape[1], dtype=jnp.float32)
+    colour = jnp.einsum("qec,e->qc", library["colour"][cell], powers)
+    colour = colour + seen["zero_point"]
+    mean, sigma = library["mean"][cell], library["sigma"][cell]
+    free = seen["pivot"] < 0
+    centre = jnp.where(free, -mean, colour[:, jnp.maximum(seen["pivot"], 0)])
+    # Even steps, but another phase for each cell: what is sharper than the step then
+    # averages out over cells.
+    golden = jnp.fmod(cell.astype(jnp.float32) * 0.6180339887, 1.0)
+    phase = jnp.where(free, golden, 0.0)
+    unit = jnp.where(free, sigma, 1.0)
+    step = (seen["step"] * unit)[:, None]
+    first = (seen["start"] + seen["step"] * phase) * unit
+    return _Nodes(colour, centre, first, step)
+
+
 @partial(jax.jit, static_argnames=("nodes", "points", "intervals"))
 def log_integrals(
     library: dict[str, Array],
@@ -108,19 +145,8 @@ def log_integrals(
         points: bands with known flux.
         intervals: bands with an interval.
     """
-    powers = seen["ebv"] ** jnp.arange(library["colour"].shape[1], dtype=jnp.float32)
-    colour = jnp.einsum("qec,e->qc", library["colour"][cell], powers)
-    colour = colour + seen["zero_point"]
+    colour, centre, first, step = _nodes(library, seen, cell)
     mean, sigma = library["mean"][cell], library["sigma"][cell]
-    free = seen["pivot"] < 0
-    centre = jnp.where(free, -mean, colour[:, jnp.maximum(seen["pivot"], 0)])
-    # Even steps, but another phase for each cell: what is sharper than the step then
-    # averages out over cells.
-    golden = jnp.fmod(cell.astype(jnp.float32) * 0.6180339887, 1.0)
-    phase = jnp.where(free, golden, 0.0)
-    unit = jnp.where(free, sigma, 1.0)
-    step = (seen["step"] * unit)[:, None]
-    first = (seen["start"] + seen["step"] * phase) * unit
     along = jnp.arange(nodes, dtype=jnp.float32)
     magnitude = (first - centre)[:, None] + step * along
     total = -(((magnitude - mean[:, None]) / sigma[:, None]) ** 2) / 2

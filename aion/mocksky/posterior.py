@@ -35,7 +35,7 @@ from aion.mocksky.evidence import Evidence
 from aion.mocksky.objects import KINDS
 from aion.mocksky.population import Population
 from aion.mocksky.redshifts import RedshiftPosterior
-from aion.mocksky.selection import Selection, passing
+from aion.mocksky.selection import Selection, allowed
 from aion.mocksky.sightings import REACHES, sightings
 from aion.mocksky.sums import Summer, log_sum
 
@@ -136,7 +136,7 @@ class ExactPosterior:
         """For each object its row, cells and the log of their joint probability."""
         evidence = evidence.arranged(self.bands)
         summer = self._summer(kind)
-        low, high, possible = passing(
+        low, high, possible = allowed(
             evidence, self._selection.low, self._selection.high
         )
         with np.errstate(divide="ignore"):
@@ -158,10 +158,10 @@ class ExactPosterior:
             if not np.isfinite(prior[row]).any():
                 yield row, np.zeros(0, int), np.zeros(0)
                 continue
-            rows, mass, unit = summer.contributions(
+            rows, mass = summer.contributions(
                 ready, row, (low[row], high[row]), prior[row], **static
             )
-            yield row, rows, mass + unit
+            yield row, rows, mass
 
     def _masses(
         self, evidence: Evidence, kind: str | None, axis: np.ndarray, size: int

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,21 +43,29 @@ def flux_limits(
     return low, high
 
 
-def passing(
-    evidence: Evidence, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intervals of flux that evidence and limits leave to each class.
+class Allowed(NamedTuple):
+    """What evidence and limits leave to each class.
 
-    Returns:
-        lowest and highest flux, [b, 3, c]; infinite where the flux is known; and
-        whether the class is possible at all, [b, 3].
+    Attributes:
+        low, high: interval of flux, infinite where the flux is known, [b, 3, c].
+        possible: False = the limits exclude the class, [b, 3].
     """
+
+    low: np.ndarray
+    high: np.ndarray
+    possible: np.ndarray
+
+
+def allowed(evidence: Evidence, low: np.ndarray, high: np.ndarray) -> Allowed:
+    """Evidence within limits of flux, [3, c]."""
     known = evidence.exact[:, None]
     least = np.maximum(evidence.low[:, None], low)
     most = np.minimum(evidence.high[:, None], high)
     possible = np.asarray(np.where(known, least <= most, least < most).all(axis=2))
     wide = known | ~possible[:, :, None]
-    return np.where(wide, -np.inf, least), np.where(wide, np.inf, most), possible
+    return Allowed(
+        np.where(wide, -np.inf, least), np.where(wide, np.inf, most), possible
+    )
 
 
 @partial(jax.jit, static_argnames=("bands", "nodes"))

@@ -111,7 +111,7 @@ class Summer:
         limits: tuple[np.ndarray, np.ndarray],
         kind_prior: np.ndarray,
         **static: Any,
-    ) -> tuple[np.ndarray, np.ndarray, float]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What matters to an object.
 
         Args:
@@ -122,7 +122,7 @@ class Summer:
             static: bands, see `log_integrals`.
 
         Returns:
-            cells [q]; log of prior times integral [q]; and a constant to add to it.
+            cells [q], and log of prior times integral [q].
         """
         for one, (reach, enough) in zip(ready, REACHES, strict=True):
             screen = {name: single(a[row]) for name, a in one.screen.items()}
@@ -142,4 +142,4 @@ class Summer:
             found + np.log(self.lost / len(self.cells)) if self.lost else -np.inf
         )
         rows = np.flatnonzero((bound >= threshold) & (bound > -np.inf))
-        return rows, sums(rows), float(one.log_unit[row])
+        return rows, sums(rows).astype(float) + one.log_unit[row]
