@@ -93,7 +93,7 @@ def observe_desi(
     kind = np.array(KINDS)[objects.kind]
     bright = (objects.magnitude < BRIGHT_LIMIT) & (kind != "QSO")
     exposure = np.where(bright, BRIGHT, DARK) * np.exp(rng.normal(0, 0.1, len(objects)))
-    return _observe(desi(), spectra, objects, conditions, exposure, rng)
+    return observe_with(desi(), spectra, objects, conditions, exposure, rng)
 
 
 def observe_sdss(
@@ -125,7 +125,7 @@ def observe_sdss(
             row = np.flatnonzero(chosen)
             rows.append(row)
             parts.append(
-                _observe(
+                observe_with(
                     camera,
                     spectra[row],
                     objects.take(row),
@@ -137,7 +137,7 @@ def observe_sdss(
     return _padded(parts, np.concatenate(rows), trim)
 
 
-def _observe(
+def observe_with(
     camera: Spectrograph,
     spectra: np.ndarray,
     objects: Objects,
@@ -145,6 +145,16 @@ def _observe(
     exposure: np.ndarray,
     rng: np.random.Generator,
 ) -> ObservedSpectra:
+    """Spectra of some objects by any spectrograph.
+
+    Args:
+        camera: which.
+        spectra, objects, conditions, rng: as for `observe_desi`.
+        exposure: of each object, over the nominal one, [b].
+
+    Raises:
+        DataError: `spectra` is not on `OBSERVED`, or not one per object.
+    """
     if spectra.shape != (len(objects), len(OBSERVED)):
         raise DataError(
             f"spectra of shape {spectra.shape} for {len(objects)} objects",
