@@ -95,12 +95,12 @@ def _source(name: str, path: Path, columns: Mapping[str, str], on_bad: str) -> A
         if len(parts) not in (3, 5):
             raise ConfigError(
                 f"--columns {name}={columns[name]}",
-                "Give ID,RA,DEC or ID,RA,DEC,PMRA,PMDEC.",
+                "Give ID,RA,DEC or ID,RA,DEC,PMRA,PMDEC; ID may be A+B+C.",
             )
         moving = parts[3:] or [None, None]
         return TablePositions(
             path,
-            (parts[0],),
+            tuple(parts[0].split("+")),
             ra=parts[1],
             dec=parts[2],
             pm_ra=moving[0],

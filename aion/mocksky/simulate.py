@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aion.config import flatten
 from aion.errors import ConfigError, WorkdirError
 from aion.layouts import LAYOUTS, resized
 from aion.mocksky.sky import Block, Sky
@@ -157,12 +158,12 @@ class Simulation:
         mine = self.settings()
         if path.exists():
             theirs = json.loads(path.read_text())
-            for key in mine:
-                if theirs.get("settings", {}).get(key) != mine[key]:
+            here, there = flatten(mine), flatten(theirs.get("settings", {}))
+            for key in sorted(set(here) | set(there)):
+                if there.get(key) != here.get(key):
                     raise WorkdirError(
-                        f"{self.folder} holds another sky: {key} is "
-                        f"{theirs.get('settings', {}).get(key)} there and {mine[key]} "
-                        "here",
+                        f"{self.folder} holds another sky: {key} is {there.get(key)} "
+                        f"there and {here.get(key)} here",
                         "Choose another --out, or the same settings to go on.",
                     )
             return bool(theirs["complete"])
