@@ -78,7 +78,8 @@ def band_features(numbers: Float[Array, "*b p"]) -> Float[Array, "*b q"]:
     """The numbers themselves, and sines and cosines of them from coarse to fine."""
     parts = [numbers]
     for place, octaves in enumerate(_OCTAVES):
-        phase = numbers[..., place, None] * (0.5 * jnp.pi * 2.0 ** jnp.arange(octaves))
+        turns = (0.5 * np.pi * 2.0 ** np.arange(octaves)).astype(np.float32)
+        phase = numbers[..., place, None] * turns
         parts += [jnp.sin(phase), jnp.cos(phase)]
     return jnp.concatenate(parts, axis=-1)
 
@@ -102,8 +103,8 @@ class Modulation(nnx.Module):
         self.both = Dense(told, 2 * size, rngs)
 
     def __call__(
-        self, x: Float[Array, "*b d"], told: Float[Array, "*b e"]
-    ) -> Float[Array, "*b d"]:
+        self, x: Float[Array, "*#b d"], told: Float[Array, "*#b e"]
+    ) -> Float[Array, "*c d"]:
         factor, shift = jnp.split(self.both(told), 2, axis=-1)
         return x * (1.0 + factor) + shift
 
