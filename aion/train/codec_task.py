@@ -63,6 +63,7 @@ class CodecTask(Task, Protocol):
         ...
 
 
+@runtime_checkable
 class TrainableCodec(Protocol):
     """A codec class that can be trained."""
 

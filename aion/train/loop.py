@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
@@ -34,6 +34,7 @@ Batches = Callable[[int], Iterator[Any]]
 """From the first step wanted to an iterator over the batches of this process."""
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Looks on while a run trains; may end it by raising an `AionError`."""
 
