@@ -6,6 +6,9 @@ be the one of this project: both import as `aion`. Nothing is downloaded.
 
     python make_fixtures.py                  # rewrites fixtures/ beside this file
     python make_fixtures.py --check FOLDER   # are codecs that we exported the same?
+    python make_fixtures.py --release FOLDER # the two large codecs at release sizes
+
+The last writes 400 MB; `AION_RELEASE_CODECS=FOLDER pytest -m slow` compares with them.
 
 A case is a folder in AION-1's layout, `config.json` and `model.safetensors`, with
 `cases.npz`: inputs, latents before the quantizer, codes, decoded values; names are
@@ -129,6 +132,28 @@ SCALARS = {
 }
 
 
+RELEASE_IMAGES = {
+    "image_release": dict(
+        quantizer_levels=[7, 5, 5, 5, 5],
+        hidden_dims=512,
+        multisurvey_projection_dims=54,
+        n_compressions=2,
+        num_consecutive=4,
+        embedding_dim=5,
+    )
+}
+RELEASE_SPECTRA = {
+    "spectrum_release": dict(
+        encoder_depths=(3, 3, 27, 3),
+        encoder_dims=(64, 128, 256, 512),
+        decoder_depths=(3, 9, 3, 3),
+        decoder_dims=(256, 128, 64, 2),
+        latent_channels=512,
+        embedding_dim=10,
+    )
+}
+
+
 def arrays(tree, prefix=""):
     """Nested dictionaries of tensors as one of arrays with names like a/b."""
     found = {}
@@ -142,8 +167,8 @@ def arrays(tree, prefix=""):
     return found
 
 
-def save(case, codec, config, outputs, drop=()):
-    folder = FIXTURES / case
+def save(case, codec, config, outputs, drop=(), root=FIXTURES):
+    folder = root / case
     folder.mkdir(parents=True, exist_ok=True)
     if codec is not None:
         state = {
@@ -196,8 +221,8 @@ def noise(rng, *shape, step=0.05, top=100):
     return numbers.astype(np.int8), np.float32(step)
 
 
-def images():
-    for number, (case, config) in enumerate(IMAGES.items()):
+def images(cases=IMAGES, root=FIXTURES):
+    for number, (case, config) in enumerate(cases.items()):
         rng = np.random.default_rng(number)
         codec = scramble(ImageCodec(**config), 11 + number)
         flux = torch.tensor(rng.standard_normal((2, 4, 96, 96)) * 0.3).float()
@@ -231,7 +256,7 @@ def images():
                 decoded=decoded[..., ::EVERY, ::EVERY],
                 decoded_rms=decoded.square().mean((0, 2, 3)).sqrt(),
             )
-        save(case, codec, config, found)
+        save(case, codec, config, found, root=root)
 
 
 def spectrum_inputs(rng, name):
@@ -255,8 +280,8 @@ def spectrum_inputs(rng, name):
     return dict(flux=flux, ivar=inverse, mask=bad, wavelength=wavelength)
 
 
-def spectra():
-    for number, (case, config) in enumerate(SPECTRA.items()):
+def spectra(cases=SPECTRA, root=FIXTURES):
+    for number, (case, config) in enumerate(cases.items()):
         rng = np.random.default_rng(100 + number)
         codec = scramble(SpectrumCodec(**config), 21 + number)
 
@@ -290,7 +315,28 @@ def spectra():
                 observed=dict(flux=observed.flux, mask=observed.mask),
             )
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
-        save(case, codec, config, found)
+        save(case, codec, config, found, root=root)
+
+
+def exact_spectra(folder):
+    """Adds exact.npz: latents and fluxes with the network in float64.
+
+    After some forty blocks PyTorch's own rounding in float32 exceeds the tolerance.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    codec = SpectrumCodec(**config).eval()
+    codec.load_state_dict(load_file(folder / "model.safetensors"))
+    known, found = np.load(folder / "cases.npz"), {}
+    codec.double()
+    for name in ("linear", "logarithmic", "uneven", "two_grids"):
+        names = ("flux", "ivar", "mask", "wavelength")
+        x = {k: torch.tensor(known[f"{name}/input/{k}"]) for k in names}
+        x = {k: v if v.dtype == torch.bool else v.double() for k, v in x.items()}
+        with torch.no_grad():
+            latent, _ = codec._encode(M.DESISpectrum(**x))
+            flux = codec.decode(torch.tensor(known[f"{name}/codes"])).flux
+        found[name] = dict(latent=latent, flux=flux)
+    np.savez_compressed(folder / "exact.npz", **arrays(found))
 
 
 def fields():
@@ -426,10 +472,15 @@ def check(folder):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", type=Path)
-    folder = parser.parse_args().check
+    parser.add_argument("--release", type=Path)
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    if folder:
-        print(check(folder))
+    if given.check:
+        print(check(given.check))
+    elif given.release:
+        images(RELEASE_IMAGES, given.release)
+        spectra(RELEASE_SPECTRA, given.release)
+        exact_spectra(given.release / "spectrum_release")
     else:
         for make in (images, spectra, fields, scalars, catalog, quantizers):
             make()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """AION-1's codecs with random weights, and what the PyTorch package made of inputs."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ def known():
         return tree
 
     return get
+
+
+@pytest.fixture(scope="session")
+def release():
+    """The folder that `make_fixtures.py --release` wrote."""
+    folder = os.environ.get("AION_RELEASE_CODECS")
+    if not folder:
+        pytest.skip("AION_RELEASE_CODECS is not set: no codecs at release sizes")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -174,3 +174,11 @@ def test_any_batch_size_gives_the_same_codes(official):
     together = codec.encode(Image.from_bands(flux, ["DES-G"]))
     alone = codec.encode(Image.from_bands(flux[17:18], ["DES-G"]))
     assert np.mean(together[17:18] == alone) > 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_release_size(official, known, check_codes, check_decoded, release, survey):
+    case = release / "image_release"
+    test_tokens_are_pytorchs(official, known, check_codes, case, survey)
+    test_images_are_pytorchs(official, known, check_decoded, case, survey)
