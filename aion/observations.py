@@ -20,8 +20,8 @@ from aion.errors import AionError, ConfigError, DataError
 from aion.hashes import splitmix, text_hashes
 from aion.modality import MODALITIES, Kind, Modality, modality_from_dict
 from aion.observation import Coefficients, Observation, Scalar, in_unit
+from aion.records import Records, RecordSource
 from aion.surveys.catalog import CatalogSource
-from aion.surveys.record import Records, RecordSource
 
 DEFAULT_CODECS: Mapping[Kind, str] = {
     Kind.SCALAR: "empirical",

@@ -22,8 +22,8 @@ from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
 from aion.errors import AionError, DataError
 from aion.observation import in_unit
+from aion.records import Records, RecordSource
 from aion.splits import SplitRule
-from aion.surveys.record import Records, RecordSource
 
 Progress = Callable[[int, int, int], None]
 """Told the partitions done, their number, and the records written by this process."""

@@ -22,7 +22,7 @@ from aion.observations import (
     open_catalog,
     specs_from_config,
 )
-from aion.surveys.record import Records, RecordSource
+from aion.records import Records, RecordSource
 
 MAGS = [
     {

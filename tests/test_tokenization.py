@@ -35,7 +35,7 @@ from aion.codec import CodecBundle
 from aion.splits import SplitRule
 from aion.modality import Kind, Modality
 from aion.observation import Scalar
-from aion.surveys.record import Records
+from aion.records import Records
 from aion.tokenization import tokenize
 from aion.tokenspace import TokenSpec
 

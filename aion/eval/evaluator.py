@@ -12,8 +12,8 @@ from aion.errors import ArtefactError, DataError
 from aion.eval.predictions import OURS, Predictions, fill
 from aion.eval.questions import Question, observation_of, values_of
 from aion.generation import AION
+from aion.records import Records
 from aion.sampling.posterior import Posterior
-from aion.surveys.record import Records
 
 OBJECTS_PER_PART = 512
 EXAMPLES = 9

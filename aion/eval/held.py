@@ -10,8 +10,8 @@ import numpy as np
 from aion.errors import DataError
 from aion.eval.evaluator import Held
 from aion.observation import Observation
+from aion.records import Records, RecordSource
 from aion.splits import SplitRule
-from aion.surveys.record import Records, RecordSource
 
 Rows = Literal["train", "validation", "test", "all"]
 

@@ -19,7 +19,7 @@ from aion.config import to_dataclass, to_plain
 from aion.errors import ConfigError, DataError
 from aion.modality import Kind
 from aion.observation import Category, Observation, Scalar
-from aion.surveys.record import Records
+from aion.records import Records
 from aion.tokenspace import TokenSpace
 
 Sort = Literal["redshift", "number", "label"]

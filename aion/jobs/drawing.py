@@ -21,10 +21,10 @@ from aion.jobs.scoring import questions_of
 from aion.modality import Kind
 from aion.observation import Category
 from aion.observations import ModalitySpec
+from aion.records import Records
 from aion.sampling.forward import take
 from aion.sampling.posterior import Posterior
 from aion.sampling.schemes import Chained, OneShot, Scheme
-from aion.surveys.record import Records
 from aion.tokens import TokenBatch
 
 FORMAT = "aion.draws"

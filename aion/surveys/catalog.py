@@ -19,7 +19,7 @@ import numpy as np
 from aion.errors import ConfigError, DataError, UnitError
 from aion.hashes import text_hashes
 from aion.observation import Category, Coefficients, Observation, Scalar, is_quantity
-from aion.surveys.record import Records
+from aion.records import Records
 from aion.surveys.tables import Table, open_table
 
 

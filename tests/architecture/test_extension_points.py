@@ -43,10 +43,10 @@ from aion.model.config import ModelConfig
 from aion.model.store import describe
 from aion.observation import Category, Coefficients, Image, Scalar
 from aion.observations import TableSource, fit_bundle, specs_from_config
+from aion.records import Records, RecordSource
 from aion.sampling.posterior import Posterior
 from aion.sampling.schemes import Chained, Scheme, Step
 from aion.splits import SplitRule
-from aion.surveys.record import Records, RecordSource
 from aion.tokenization import encode_records, tokenize
 from aion.tokenspace import TokenSpec
 from aion.train.loop import LoopConfig, run

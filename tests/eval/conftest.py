@@ -10,8 +10,8 @@ from aion.eval.questions import Question
 from aion.generation import AION
 from aion.modality import MODALITIES, Kind, Modality
 from aion.observation import Category, Scalar
+from aion.records import Records
 from aion.sampling.posterior import Posterior
-from aion.surveys.record import Records
 
 CLASS = Modality("object_class", "own", Kind.CATEGORY)
 LABELS = ("GALAXY", "STAR")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from aion.errors import ConfigError, DataError, UnitError
 from aion.hashes import text_hashes
 from aion.observation import Category, Coefficients, Scalar
+from aion.records import Records, RecordSource
 from aion.surveys.catalog import CatalogSource, Report
-from aion.surveys.record import Records, RecordSource
 from aion.surveys.tables import READERS
 
 COLUMNS = {"mag": "r_mag", "kind": "class", "size": "size"}
