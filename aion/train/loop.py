@@ -216,8 +216,9 @@ def run(
     else:
         graph, shapes, where = abstract_state(task, optimizer, mesh)
         state, start = checkpoints.restore(shapes, where)
-    quiet = quiet or not (first := jax.process_index() == 0)
-    with Recorder(workdir, start, config.steps, quiet=quiet, writes=first) as recorder:
+    first = jax.process_index() == 0
+    silent = quiet or not first
+    with Recorder(workdir, start, config.steps, quiet=silent, writes=first) as recorder:
         going = _Run(
             task,
             config,
