@@ -19,7 +19,7 @@ SIZES = {
         "network": {"width": 128, "encoder_blocks": 3, "decoder_blocks": 4},
         "batch": 32,
         "steps": 4000,
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-3,
     },
     "aion1": {
         "network": {"width": 512, "encoder_blocks": 12, "decoder_blocks": 12},

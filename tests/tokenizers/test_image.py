@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The image codec with random weights: any bands, any size, no influence of bad pixels."""
+"""The image codec with random weights: any bands, any size, bad pixels do not matter."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from aion.codec import Codec, CodecBundle, codec_digest, load_codec, save_codec
-from aion.errors import ArtefactError, AionError, DataError
+from aion.errors import AionError, DataError
 from aion.instrument import BANDS, Band
 from aion.modality import MODALITIES
 from aion.observation import Image, Scalar
@@ -96,9 +96,13 @@ def test_any_bands_in_any_order(codec):
 
 def test_flux_is_in_each_bands_own_unit(codec):
     image = picture()
-    shifted = tuple(replace(b, zero_point=b.zero_point + 2.5 * n) for n, b in enumerate(GRIZ))
+    shifted = tuple(
+        replace(b, zero_point=b.zero_point + 2.5 * n) for n, b in enumerate(GRIZ)
+    )
     unit = 10.0 ** np.arange(4)[:, None, None]
-    other = replace(image, flux=image.flux * unit, ivar=image.ivar / unit**2, bands=shifted)
+    other = replace(
+        image, flux=image.flux * unit, ivar=image.ivar / unit**2, bands=shifted
+    )
     codes = codec.encode(image)
     assert (codec.encode(other) != codes).mean() < 0.01
     ours = codec.decode(codes, bands=GRIZ).flux
@@ -150,7 +154,9 @@ def test_the_value_of_a_masked_pixel_does_not_matter(codec):
     codes = codec.encode(replace(image, mask=mask))
     for value in (np.nan, np.inf, 1e20, -5.0):
         flux = np.where(mask, image.flux, np.float32(value))
-        np.testing.assert_array_equal(codec.encode(replace(image, flux=flux, mask=mask)), codes)
+        np.testing.assert_array_equal(
+            codec.encode(replace(image, flux=flux, mask=mask)), codes
+        )
     ivar = np.where(mask, image.ivar, 0)
     everything = replace(image, ivar=ivar, mask=None)
     np.testing.assert_array_equal(codec.encode(everything), codes)

@@ -45,7 +45,9 @@ def image():
 
 
 def test_numbers_are_of_order_one_and_follow_the_band():
-    numbers = describe_bands(tuple(b for b in BANDS.values() if b.pixel_scale), None, None)
+    numbers = describe_bands(
+        tuple(b for b in BANDS.values() if b.pixel_scale), None, None
+    )
     assert numbers.shape == (1, 18, len(FIELDS)) and np.isfinite(numbers).all()
     optical = describe_bands(GRIZY, np.full((1, 5), 0.7), np.ones((1, 5)))
     assert np.abs(optical).max() < 3
@@ -65,7 +67,9 @@ def test_what_is_not_told_has_a_typical_value():
 
 def test_a_band_without_pixel_scale_is_refused_by_name():
     with pytest.raises(DataError, match="GAIA-G"):
-        describe_bands((BANDS["GAIA-G"], Band("X", "y", 1.0, 1.0, 1.0, 0.3)), None, None)
+        describe_bands(
+            (BANDS["GAIA-G"], Band("X", "y", 1.0, 1.0, 1.0, 0.3)), None, None
+        )
 
 
 def test_the_order_of_bands_does_not_matter(network, image):

@@ -2,9 +2,9 @@
 """Training of the image codec.
 
 Loss: of a recorrupted pair one image is encoded, and the reconstruction is held against
-the other, each pixel in units of its noise (and a little of its flux), with Huber's
-function; pixels that are not valid count nowhere. Score: mean squared error against the noiseless truth in units of
-the noise, where the truth is known.
+the other, each pixel in units of its noise (and a little of its flux), with a function
+that grows slowly; pixels that are not valid count nowhere. Score: mean squared error
+against the noiseless truth in units of the noise, where the truth is known.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.quantizers import perplexity, usage
-from aion_tokenizers.recorruption import huber, recorrupt
+from aion_tokenizers.recorruption import recorrupt, robust
 
 CLASSES = ("all", "bright", "seen", "clear")
 """Pixels by truth: all, the brightest tenth of a batch (in S/N), S/N > 1, S/N > 10."""
@@ -46,7 +46,7 @@ class ImageTask:
         drop: share of the images that lose one band in training, or more.
         hide: share of the images whose PSF the decoder is not told.
         amount: of recorruption, a.
-        width: of Huber's function, in sigmas of the second image.
+        width: in sigmas of the second image, from where residuals count less.
         relative: share of a pixel's flux that counts as noise in the loss (not in the
             score). A star's middle is a thousand times the noise: a step that mends it
             by a percent would undo what all other pixels have learnt.
@@ -61,7 +61,7 @@ class ImageTask:
     hide: float = 0.2
     amount: float = 0.5
     width: float = 4.0
-    relative: float = 0.03
+    relative: float = 0.1
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -173,7 +173,7 @@ class ImageTask:
         key: Array | None,
         mesh: Mesh | None,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, "..."]]]:
-        """Huber's function of the recorrupted residuals; sums of squared residuals.
+        """The robust misfit of the recorrupted residuals; sums of squared residuals.
 
         Without a key the data themselves are encoded and the sums hold the error to
         the truth; the second half of a pair with fixed dice stays what the loss sees.
@@ -192,7 +192,7 @@ class ImageTask:
         variance = pair.excess * jnp.square(part["sigma"])
         eased = variance + jnp.square(self.relative * pair.first)
         weight = part["weight"][:, None, None, None] * valid
-        misfit = huber(residual * jax.lax.rsqrt(eased), self.width)
+        misfit = robust(residual * jax.lax.rsqrt(eased), self.width)
         loss = jnp.sum(misfit * weight) * pair.excess + found.loss
         square = jnp.where(valid > 0, jnp.square(residual) / variance, 0.0)
         sums = {

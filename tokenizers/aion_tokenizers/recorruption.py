@@ -43,7 +43,11 @@ def recorrupt(
     return Pair(data + amount * noise, data - noise / amount, 1 + amount**-2)
 
 
-def huber(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
-    """chi^2 / 2 up to a width, linear beyond (Huber 1964)."""
-    size = jnp.abs(chi)
-    return jnp.where(size < width, 0.5 * chi**2, width * (size - 0.5 * width))
+def robust(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
+    """chi^2 / 2 well below a width, logarithmic beyond (the loss of Student's t).
+
+    Huber's function is linear beyond: with outputs that are logarithms of fluxes the
+    gradient of a pixel would then be its flux over the noise, and the middles of bright
+    stars would drown everything. Here it is at most 2 over the relative error.
+    """
+    return 0.5 * width**2 * jnp.log1p(jnp.square(chi / width))

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""Training of the image codec: the loss, the batches, whole runs, and their guards."""
+
+import json
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from aion.codec import load_codec
+from aion.config import find_config, load_config, to_plain
+from aion.errors import ConfigError, DataError
+from aion.instrument import BANDS
+from aion.jobs import feeds as feeds_module
+from aion.jobs.codecs import CodecWatch, Collapse, Guard, feeds_of, task_of
+from aion.jobs.runs import job_of, train
+from aion.observation import Image
+from aion.records import Records
+from aion.splits import SplitRule
+from aion.train.codec_task import CodecTask, Sample
+from aion_tokenizers.image import ImageCodec
+from aion_tokenizers.image_network import ImageConfig
+from aion_tokenizers.image_task import ImageTask
+from aion_tokenizers.recorruption import recorrupt, robust
+
+BAND_SETS = {
+    "legacy_image": tuple(BANDS[f"DES-{b}"] for b in "GRIZ"),
+    "hsc_image": tuple(BANDS[f"HSC-{b}"] for b in "GRIZY"),
+}
+SIZES = {
+    "width": 16,
+    "encoder_blocks": 1,
+    "decoder_blocks": 1,
+    "told": 8,
+    "levels": (4, 4, 4),
+    "scales": 64,
+}
+CONFIG = ConfigDict(
+    {
+        "codec": {"word": "image", "network": SIZES, "side": 16, "crop": 12},
+        "data": {
+            "sources": (
+                {"kind": "toy", "modality": "legacy_image", "weight": 3.0},
+                {"kind": "toy", "modality": "hsc_image", "weight": 1.0},
+            ),
+            "batch": 8,
+            "stay": 2,
+            "validation": 16,
+            "split": {"validation": 0.3},
+        },
+        "optimizer": {"learning_rate": 3e-3},
+        "train": {
+            "steps": 6,
+            "log_every": 1,
+            "evaluate_every": 3,
+            "checkpoint_every": 3,
+        },
+        "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
+        "guard": {"fraction": 0.0},
+    }
+)
+
+
+PLAIN = to_plain(CONFIG)
+
+
+def blobs(name: str, count: int, seed: int, side: int = 16) -> tuple[Image, Image]:
+    """Round sources on a flat sky, with and without noise."""
+    rng = np.random.default_rng(seed)
+    bands = BAND_SETS[name]
+    y, x = np.mgrid[:side, :side]
+    at = rng.uniform(4, side - 4, (2, count, 1, 1))
+    shape = np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 8)
+    flux = rng.lognormal(1.5, 1, (count, len(bands), 1, 1)) * shape[:, None]
+    seen = Image(
+        (flux + rng.standard_normal(flux.shape)).astype(np.float32),
+        np.ones(flux.shape, np.float32),
+        rng.random(flux.shape) < 0.98,
+        bands,
+        np.full(flux.shape[:2], 1.0),
+    )
+    return seen, Image(flux.astype(np.float32), bands=bands)
+
+
+@dataclass(frozen=True)
+class ToySource:
+    """Partitions all over the sky, with both modalities and their truth."""
+
+    rule: SplitRule
+    truth: bool = True
+
+    def partitions(self):
+        return [f"part-{n}" for n in range(5)]
+
+    def read(self, partition):
+        seed = int(partition.split("-")[1])
+        rng = np.random.default_rng(seed)
+        seen = {}
+        for name in BAND_SETS:
+            image, truth = blobs(name, 20, seed)
+            seen |= (
+                {name: image, f"{name}.truth": truth} if self.truth else {name: image}
+            )
+        yield Records(
+            np.array([f"{seed}-{n}" for n in range(20)]),
+            rng.uniform(0, 360, 20),
+            rng.uniform(-60, 60, 20),
+            seen,
+        )
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    sources = {**feeds_module.SOURCES, "toy": ToySource}
+    monkeypatch.setattr(feeds_module, "SOURCES", sources)
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: one)
+
+
+@pytest.fixture(scope="module")
+def task() -> ImageTask:
+    return ImageTask(ImageConfig(**SIZES), side=16, crop=12)
+
+
+def sample(name: str, count: int = 4, seed: int = 0) -> Sample:
+    return Sample(name, *blobs(name, count, seed))
+
+
+def arrays(batch):
+    """A batch as the loop hands it over."""
+    return {k: jnp.asarray(v) for k, v in batch.items()}
+
+
+def test_a_pair_has_independent_noise_of_known_variance():
+    truth, sigma = jnp.float32(3.0), jnp.float32(0.7)
+    noise = jax.random.normal(jax.random.key(1), (200_000,))
+    pair = recorrupt(
+        truth + sigma * noise, jnp.full(200_000, sigma), jax.random.key(2), 0.5
+    )
+    first, second = (np.asarray(x, np.float64) for x in pair[:2])
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.01
+    assert first.var() == pytest.approx(0.49 * 1.25, rel=0.02)
+    assert second.var() == pytest.approx(0.49 * pair.excess, rel=0.02)
+    assert second.mean() == pytest.approx(3, abs=0.02)
+
+
+def test_the_misfit_is_a_square_near_zero_and_flat_far_away():
+    chi = jnp.asarray([0.0, 0.1, 1e4, 1e5])
+    value = np.asarray(robust(chi, 4.0))
+    assert value[1] == pytest.approx(0.005, rel=1e-3)
+    assert value[3] - value[2] == pytest.approx(16 * np.log(10), rel=1e-3)
+
+
+def test_batches_have_one_shape_whatever_is_in_them(task):
+    rng = np.random.default_rng(0)
+    both = task.collate([sample("legacy_image"), sample("hsc_image")], rng)
+    assert both["flux"].shape == (8, 5, 12, 12) and both["told"].shape == (8, 5, 6)
+    assert not both["valid"][:4, 4].any(), "the Legacy Surveys have four bands"
+    assert both["group"].tolist() == [0] * 4 + [1] * 4
+    held = task.collate([sample("hsc_image")], None)
+    assert held["flux"].shape == (4, 5, 16, 16)
+    assert all(np.isfinite(v).all() for v in both.values())
+    few = replace(task, channels=3).collate([sample("hsc_image")], rng)
+    assert few["flux"].shape[1] == 3
+    alone = Sample("other", sample("hsc_image").observation)
+    assert np.isnan(task.collate([alone], None)["truth"]).all()
+
+
+def test_some_images_lose_bands_and_never_all(task):
+    busy = replace(task, drop=1.0)
+    rng = np.random.default_rng(0)
+    batch = busy.collate([sample("hsc_image", 64)], rng)
+    left = batch["valid"].any(axis=(2, 3)).sum(axis=1)
+    assert left.min() >= 1 and 2 < left.mean() < 4
+
+
+def test_turns_keep_flux_truth_and_mask_together(task):
+    rng = np.random.default_rng(5)
+    batch = replace(task, drop=0.0).collate([sample("hsc_image", 32)], rng)
+    chi = (batch["flux"] - batch["truth"]) / batch["sigma"]
+    assert np.std(chi[batch["valid"] > 0]) == pytest.approx(1, abs=0.03)
+
+
+def test_bad_pixels_carry_no_gradient(task):
+    batch = arrays(task.collate([sample("legacy_image")], None))
+    valid = batch["valid"].at[:, 1, 3:9].set(0.0)
+    module = task.build(jax.random.key(0))
+    graph, state = nnx.split(module)
+
+    @jax.jit
+    def gradient(state, flux):
+        part = task.prepare({**batch, "valid": valid, "flux": flux})
+
+        def loss(s):
+            return task.loss(nnx.merge(graph, s), part, jax.random.key(1), None)[0]
+
+        return jax.grad(loss)(state)
+
+    flux = jnp.asarray(batch["flux"])
+    spoilt = jnp.where(valid > 0, flux, jnp.float32(1e6))
+    for a, b in zip(
+        *map(jax.tree.leaves, (gradient(state, flux), gradient(state, spoilt))),
+        strict=True,
+    ):
+        assert np.isfinite(a).all()
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_score_is_the_error_to_the_truth(task):
+    batch = arrays(task.collate([sample("legacy_image")], None))
+    module = task.build(jax.random.key(0))
+    graph, state = nnx.split(module)
+    score = jax.jit(
+        lambda s, b: task.loss(nnx.merge(graph, s), task.prepare(b), None, None)[1]
+    )
+    sums = score(state, batch)
+    report = task.report(jax.device_get(sums))
+    codec = task.codec(module)
+    seen, truth = blobs("legacy_image", 4, 0)
+    codes = codec.encode(seen)
+    guess = codec.decode(codes, bands=seen.bands, psf_fwhm=seen.psf_fwhm)
+    square = (guess.flux - truth.flux) ** 2 * seen.ivar
+    assert report["error/legacy_image/all"] == pytest.approx(
+        square[seen.mask].mean(), rel=0.02
+    )
+    assert isinstance(codec, ImageCodec) and isinstance(task, CodecTask)
+    assert report["score"] > 0 and 0 < report["usage"] <= 1
+
+
+def test_the_batch_of_a_step_is_a_function_of_seed_and_step():
+    feeds = feeds_of(PLAIN)
+    run = feeds.iterate(3)
+    for step in (3, 4, 5):
+        batch, again = next(run), feeds_of(PLAIN).batch(step)
+        assert all(np.array_equal(batch[k], again[k]) for k in batch)
+    run.close()
+    assert [f.rows for f in feeds.feeds] == [6, 2]
+    names = {f.split for f in feeds_of(PLAIN, "test").feeds}
+    assert names == {"test"}
+
+
+def test_a_run_is_resumed_exactly_and_leaves_codecs(tmp_path):
+    whole = job_of(CONFIG, tmp_path / "whole")
+    metrics = train(whole, quiet=True)
+    assert metrics["best/step"] in (3, 6) and "validation/score" in metrics
+
+    def losses(folder):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return [row["loss"] for row in map(json.loads, lines) if "loss" in row]
+
+    class Stop(Exception):
+        pass
+
+    feeds, seen = feeds_module.Feeds, []
+    original = feeds.batch
+
+    def failing(self, step, *, random=True):
+        if random and step > 4 and not seen:
+            raise Stop
+        return original(self, step, random=random)
+
+    feeds.batch = failing
+    try:
+        with pytest.raises(Stop):
+            train(job_of(CONFIG, tmp_path / "part"), quiet=True)
+        seen.append(True)
+        train(job_of(CONFIG, tmp_path / "part"), quiet=True)
+    finally:
+        feeds.batch = original
+    assert losses(tmp_path / "part") == losses(tmp_path / "whole")
+    for name in ("best", "codec"):
+        one = load_codec(tmp_path / "whole" / name)
+        other = load_codec(tmp_path / "part" / name)
+        image = blobs("hsc_image", 3, 9)[0]
+        np.testing.assert_array_equal(one.encode(image), other.encode(image))
+
+
+def test_a_collapse_stops_the_run_with_advice(task, tmp_path):
+    watch = CodecWatch(task, tmp_path, Guard(fraction=0.5, armed=10))
+    watch.logged(1, {"perplexity": 40.0})
+    watch.logged(9, {"perplexity": 1.0})
+    watch.logged(11, {"perplexity": 25.0})
+    with pytest.raises(Collapse, match=r"from 40.*learning_rate"):
+        watch.logged(12, {"perplexity": 19.0})
+
+
+def test_nonsense_in_a_config_is_refused():
+    with pytest.raises(ConfigError, match="no word"):
+        task_of({"codec": {}})
+    with pytest.raises(ConfigError, match="is not trained"):
+        task_of({"codec": {"word": "empirical"}})
+    with pytest.raises(ConfigError, match="depth"):
+        task_of({"codec": {"word": "image", "network": {"depth": 3}}})
+    other = ConfigDict(CONFIG.to_dict())
+    other.data.batch = 1
+    with pytest.raises(ConfigError, match="a batch of 1"):
+        feeds_of(to_plain(other))
+    with pytest.raises(DataError, match="crops of 99"):
+        replace(task_of(PLAIN), side=99).collate([sample("hsc_image")], None)
+
+
+@pytest.mark.parametrize("size", ["nano", "aion1"])
+def test_the_config_is_one_of_this_task(size):
+    name = str(find_config("tokenizers/image"))
+    config = load_config(f"{name}:{size}")
+    assert isinstance(task_of(to_plain(config)), ImageTask)
+    assert sum(
+        s.weight for s in config.data.sources if s.kind == "fiction"
+    ) >= 0.5 * sum(s.weight for s in config.data.sources)
