@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The image codec with random weights: any bands, any size, bad pixels do not matter."""
+"""The image codec with random weights: any bands, any size, no harm by bad pixels."""
 
 from dataclasses import replace
 
