@@ -209,10 +209,9 @@ def run(
     mesh = make_mesh(mesh_config or MeshConfig())
     optimizer = make_optimizer(optimizer_config, config.steps)
     checkpoints = Checkpoints(workdir, meta, config.keep)
-    key = jax.random.key(config.seed)
+    key, start = jax.random.key(config.seed), 0
     if checkpoints.latest() is None:
-        born = jax.random.fold_in(key, 0)
-        (graph, state), start = init_state(task, optimizer, born, mesh), 0
+        graph, state = init_state(task, optimizer, jax.random.fold_in(key, 0), mesh)
     else:
         graph, shapes, where = abstract_state(task, optimizer, mesh)
         state, start = checkpoints.restore(shapes, where)

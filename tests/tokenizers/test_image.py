@@ -82,8 +82,8 @@ def test_any_bands_in_any_order(codec):
     image = picture()
     turned = Image(
         *(v[:, ::-1] for v in (image.flux, image.ivar, image.mask)),
-        image.bands[::-1],
-        image.psf_fwhm[:, ::-1],
+        bands=image.bands[::-1],
+        psf_fwhm=image.psf_fwhm[:, ::-1],
     )
     codes = codec.encode(image)
     assert (codec.encode(turned) != codes).mean() < 0.01, "rounding alone"
@@ -183,8 +183,8 @@ def test_without_a_band_the_others_are_encoded(codec):
     mask[:, 2] = False
     fewer = Image(
         *(np.delete(v, 2, axis=1) for v in (image.flux, image.ivar, image.mask)),
-        GRIZ[:2] + GRIZ[3:],
-        np.delete(image.psf_fwhm, 2, axis=1),
+        bands=GRIZ[:2] + GRIZ[3:],
+        psf_fwhm=np.delete(image.psf_fwhm, 2, axis=1),
     )
     unknown = np.array(image.ivar)
     unknown[:, 2] = 0
