@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# pyright: reportMissingImports=false, reportCallIssue=false
 """AION-1's codecs at their release sizes, ours against PyTorch's, in one run.
 
     python tests/benchmarks/bench_codecs.py --peer PYTHON [--cases image spectrum]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# pyright: reportMissingImports=false, reportCallIssue=false
 """Writes fixtures/: AION-1's PyTorch codecs with random weights, and what they do.
 
 Needs an environment with torch, safetensors and polymathic-aion 0.0.2, which must not

@@ -11,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 import aion
 from aion.codec import CodecBundle, codec_digest, save_codec
-from aion.errors import ArtefactError
+from aion.errors import ArtefactError, DataError
 from aion.modality import MODALITIES
+from aion.observation import Category
 from aion_tokenizers.official import OFFICIAL_FOLDERS, export_official
 
 FIXTURES = Path(__file__).resolve().parents[1] / "parity" / "fixtures"
@@ -180,3 +181,9 @@ def test_quirks_are_for_official_codecs_only(tmp_path):
         aion.load_codec(tmp_path / "c", official_quirks=True)
     with pytest.raises(ArtefactError, match="no counterpart"):
         export_official(fitter.finish(), tmp_path / "x")
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_another_kind_of_observation_is_refused(official, case):
+    with pytest.raises(DataError, match="not Category"):
+        official(case).encode(Category(np.array(["STAR"])))

@@ -2,13 +2,15 @@
 """Batches of any size through a compiled function, with few sizes to compile."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from aion.errors import DataError
+from aion.observation import Observation
 
 LARGEST = 16
+T = TypeVar("T")
 
 
 def in_batches(
@@ -35,6 +37,20 @@ def in_batches(
             pieces = [np.concatenate(pair) for pair in zip(pieces, fill, strict=True)]
         parts.append(np.asarray(function(*pieces))[:given])
     return np.concatenate(parts)
+
+
+def of_kind(observation: Observation, cls: type[T]) -> T:
+    """The observation, if it is one that the codec takes.
+
+    Raises:
+        DataError: another class.
+    """
+    if not isinstance(observation, cls):
+        raise DataError(
+            f"the codec takes {cls.__name__}, not {type(observation).__name__}",
+            f"Build it with aion.{cls.__name__}(...).",
+        )
+    return observation
 
 
 def checked_codes(codes: Any, tokens: int | None, num_codes: int) -> np.ndarray:

@@ -131,7 +131,8 @@ class Convolution(nnx.Module):
         self.padding = taps // 2 if padding is None else padding
 
     def __call__(self, x: Float[Array, "b y x i"]) -> Float[Array, "b yo xo o"]:
-        out = convolve(x, self.weight[...], self.stride, [(self.padding,) * 2] * 2)
+        edge = (self.padding, self.padding)
+        out = convolve(x, self.weight[...], self.stride, [edge, edge])
         return out + self.bias[...]
 
 

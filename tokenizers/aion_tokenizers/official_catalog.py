@@ -14,7 +14,7 @@ from aion.errors import ArtefactError, DataError
 from aion.modality import Modality
 from aion.observation import Catalog, Observation
 from aion.tokenspace import TokenSpec
-from aion_tokenizers.batches import checked_codes
+from aion_tokenizers.batches import checked_codes, of_kind
 from aion_tokenizers.bins import Counts, plain_values
 from aion_tokenizers.official import check_constant, check_names, settings
 from aion_tokenizers.quantile_table import NO_CURVE, QuantileTable
@@ -165,7 +165,7 @@ class OfficialCatalog:
 
 def _checked_fields(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
     """Fields [b, objects, 5], and which sources are valid and free of NaN."""
-    assert isinstance(observation, Catalog)
+    observation = of_kind(observation, Catalog)
     names = ("x", "y", "e1", "e2", "radius")
     columns = [plain_values(getattr(observation, name)) for name in names]
     valid = np.asarray(observation.valid, bool)

@@ -19,7 +19,7 @@ from aion.modality import Modality
 from aion.observation import Field, Observation
 from aion.tokenspace import TokenSpec
 from aion_tokenizers import preprocessing
-from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.batches import checked_codes, in_batches, of_kind
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.blocks import ResidualStack
 from aion_tokenizers.convolutions import Convolution, Dense, Transposed
@@ -206,7 +206,7 @@ class OfficialField:
         Raises:
             DataError: too few pixels.
         """
-        assert isinstance(observation, Field)
+        observation = of_kind(observation, Field)
         latent = self.latents(observation)
         codes = np.array(self.quantizer.encode(jnp.asarray(latent)))
         codes = codes.reshape(len(latent), -1)

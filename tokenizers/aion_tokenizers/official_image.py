@@ -20,7 +20,7 @@ from aion.observation import Image, Observation
 from aion.tokenspace import TokenSpec
 from aion_tokenizers import preprocessing
 from aion_tokenizers.band_table import BandTable
-from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.batches import checked_codes, in_batches, of_kind
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.magvit import ImageNetwork, MagVit
 from aion_tokenizers.official import check_constant, fill, official_arrays, settings
@@ -134,7 +134,7 @@ class OfficialImage:
         Raises:
             DataError: a band that is not in the table, or too few pixels.
         """
-        assert isinstance(observation, Image)
+        observation = of_kind(observation, Image)
         latent = self.latents(observation)
         codes = np.array(self.quantizer.encode(jnp.asarray(latent)))
         codes = codes.reshape(len(latent), -1)
@@ -241,7 +241,7 @@ class OfficialImage:
         seen = ~np.isnan(self._cropped(observation))
         if observation.mask is not None:
             seen &= self._cropped(Image(observation.mask)).astype(bool)
-        return seen.any((-1, -2))
+        return np.asarray(seen.any((-1, -2)))
 
     def _prepared(self, observation: Image) -> tuple[np.ndarray, np.ndarray]:
         """Compressed flux [b, y, x, 9] and which bands are there [b, 9].

@@ -18,7 +18,7 @@ from aion.errors import ArtefactError, DataError
 from aion.modality import Modality
 from aion.observation import Coefficients, Observation, Scalar
 from aion.tokenspace import TokenSpec
-from aion_tokenizers.batches import checked_codes
+from aion_tokenizers.batches import checked_codes, of_kind
 from aion_tokenizers.bins import Counts, plain_values
 from aion_tokenizers.official import check_names, settings
 from aion_tokenizers.quantile_table import CURVES, NO_CURVE, Curve, QuantileTable
@@ -175,7 +175,7 @@ class OfficialScalar(_Quantiles):
         Raises:
             DataError: not one value per object.
         """
-        assert isinstance(observation, Scalar)
+        observation = of_kind(observation, Scalar)
         values = plain_values(observation.values)
         if values.ndim not in (1, 2) or values.size != len(values):
             raise DataError(f"values have shape {values.shape}", "Give one per object.")
@@ -270,7 +270,7 @@ class OfficialCoefficients(_Quantiles):
         Raises:
             DataError: vectors of another length.
         """
-        assert isinstance(observation, Coefficients)
+        observation = of_kind(observation, Coefficients)
         values = plain_values(observation.values)
         count = len(self.table.curves)
         if values.ndim != 2 or values.shape[1] != count:

@@ -18,7 +18,7 @@ from aion.modality import Modality
 from aion.observation import Observation, Spectrum
 from aion.tokenspace import TokenSpec
 from aion_tokenizers import preprocessing
-from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.batches import checked_codes, in_batches, of_kind
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.convnext import SpectrumDecoder, SpectrumEncoder, SpectrumNetwork
 from aion_tokenizers.official import check_constant, fill, official_arrays, settings
@@ -28,7 +28,7 @@ LEAST = np.float32(0.1)  # neither the mean nor the scale of a spectrum is small
 _BITS = "_quantizer._quantizer.mask"
 _GRID = "latent_grid."
 _BUCKETS = "normalization_quantizer.buckets"
-_LARGEST = np.finfo(np.float32).max
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class OfficialSpectrum:
             DataError: no inverse variance, no wavelengths, or some that do not
                 increase.
         """
-        assert isinstance(observation, Spectrum)
+        observation = of_kind(observation, Spectrum)
         latent, norm = self._latents_and_norms(observation)
         shape = np.asarray(self.quantizer.encode(jnp.asarray(latent)))
         codes = np.concatenate([norm[:, None], shape], axis=1).astype(np.int32)
@@ -250,7 +250,8 @@ class OfficialSpectrum:
         )
 
     def _present(self, observation: Spectrum) -> Bool[np.ndarray, " b"]:
-        return (_valid(observation) & ~np.isnan(np.asarray(observation.flux))).any(-1)
+        seen = _valid(observation) & ~np.isnan(np.asarray(observation.flux))
+        return np.asarray(seen.any(-1))
 
     def _cleaned(self, observation: Spectrum) -> tuple[Any, Any, Any]:
         """Finite flux, mask (True = valid) and error weights sqrt(ivar)."""
