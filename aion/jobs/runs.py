@@ -256,7 +256,7 @@ def train(job: Job, *, quiet: bool = False) -> Mapping[str, float]:
         Stopped: the run was asked to stop; the same command goes on.
     """
     if "codec" in job.config:
-        from aion.jobs.codecs import train_codec
+        from aion.jobs.codec_training import train_codec
 
         return train_codec(job, quiet=quiet)
     from aion.train.pretrain import pretrain

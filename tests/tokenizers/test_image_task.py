@@ -16,7 +16,7 @@ from aion.config import find_config, load_config, to_plain
 from aion.errors import ConfigError, DataError
 from aion.instrument import BANDS
 from aion.jobs import feeds as feeds_module
-from aion.jobs.codecs import CodecWatch, Collapse, Guard, feeds_of, task_of
+from aion.jobs.codec_training import CodecWatch, Collapse, Guard, feeds_of, task_of
 from aion.jobs.runs import job_of, train
 from aion.observation import Image
 from aion.records import Records
