@@ -83,6 +83,14 @@ def _mock_images(
     return KnownCamera(_mock_sky(objects, seed, split), **settings)
 
 
+def _mock_spectra(
+    split: SplitRule, objects: int = 100_000, seed: int = 0, **settings: Any
+) -> RecordSource:
+    from aion.mocksky.fibre_source import FibreSpectra
+
+    return FibreSpectra(_mock_sky(objects, seed, split), **settings)
+
+
 def _mock(
     split: SplitRule, objects: int = 100_000, seed: int = 0, **settings: Any
 ) -> RecordSource:
@@ -103,12 +111,13 @@ def _files(split: SplitRule, path: str, **settings: Any) -> RecordSource:
 SOURCES: Mapping[str, Callable[..., RecordSource]] = {
     "fiction": _fiction,
     "mock_images": _mock_images,
+    "mock_spectra": _mock_spectra,
     "mock": _mock,
     "files": _files,
 }
 """Builders of sources: of the split rule and their own settings. `fiction` and
-`mock_images` are images with their truth, `mock` is any modality of the mock sky,
-`files` the files of a survey."""
+`mock_images` are images with their truth, `mock_spectra` spectra with theirs, `mock` is
+any modality of the mock sky, `files` the files of a survey."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def _population(sky: Sky, sample: str) -> "Population":
 
 
 def draw_spectrograph(rng: np.random.Generator) -> Spectrograph:
-    """A spectrograph at random: resolving power 700 to 5,000 at 6,500 Angstrom.
+    """A spectrograph at random: resolving power 1,000 to 4,500 at 6,500 Angstrom.
 
     Args:
         rng: dice.
@@ -55,10 +55,11 @@ def draw_spectrograph(rng: np.random.Generator) -> Spectrograph:
     base = desi()
     start = np.exp(rng.uniform(np.log(3450), np.log(5500)))
     stop = min(start * np.exp(rng.uniform(0.45, 1.05)), 10600.0)
-    power = np.exp(rng.uniform(np.log(700), np.log(5000)))
+    even = rng.random() < 0.5  # in wavelength, or else in its logarithm
+    power = np.exp(rng.uniform(np.log(1600 if even else 1000), np.log(4500)))
     fwhm = 6500.0 / power
-    step = fwhm / rng.uniform(1.8, 3.5)
-    if rng.random() < 0.5:
+    step = fwhm / rng.uniform(1.8, 2.8)
+    if even:
         wavelength = np.arange(start, stop, step)
     else:
         wavelength = np.exp(np.arange(np.log(start), np.log(stop), step / 6500.0))

@@ -79,3 +79,26 @@ def levels(coarse: int, fine: int) -> Float32[np.ndarray, "v p"]:
 def one_hot(count: int) -> Float32[np.ndarray, "v p"]:
     """One column per code, for categories and for the slots of few-slot codecs."""
     return np.eye(count, dtype=np.float32)
+
+
+def shape_and_scale(
+    digits: Float32[np.ndarray, "n d"], count: int
+) -> Float32[np.ndarray, "v p"]:
+    """Features of codes of pieces and, behind them, of codes on a line.
+
+    Each kind has columns of its own, and a first one that says which kind it is.
+
+    Args:
+        digits: of the codes of pieces, in [-1, 1]; they and their squares are taken.
+        count: codes on the line.
+    """
+    place = (np.arange(count) + 0.5) / count
+    line = (np.sqrt(3) * (2 * place - 1))[:, None]
+    ones = np.ones((len(digits), 1)), np.ones((count, 1))
+    first = np.concatenate([ones[0], digits, digits**2], axis=1)
+    second = np.concatenate([ones[1], line, fourier(place, 6)], axis=1)
+    width = first.shape[1]
+    table = np.zeros((len(first) + count, width + second.shape[1]), np.float32)
+    table[: len(first), :width] = first
+    table[len(first) :, width:] = second
+    return table

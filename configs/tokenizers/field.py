@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Our field codec, trained on mock segmentation maps of the Legacy Surveys.
+
+Command:
+
+    aion train --config=configs/tokenizers/field.py:nano --workdir=runs/field
+
+`nano` is sized for two CPU cores and half an hour. `aion1` has the batch and the length
+that AION-1's codec was trained with, for accelerators; nobody has run it yet.
+
+Arguments: `nano` or `aion1`, `steps=N` the length.
+"""
+
+from aion.config import parse_arg
+
+SIZES = {
+    "nano": {
+        "network": {"width": 128, "encoder_blocks": 2, "decoder_blocks": 4},
+        "batch": 32,
+        "steps": 4000,
+        "learning_rate": 3e-3,
+    },
+    "aion1": {
+        "network": {"width": 256, "encoder_blocks": 4, "decoder_blocks": 8},
+        "batch": 256,
+        "steps": 114_000,
+        "learning_rate": 1e-3,
+    },
+}
+
+
+def get_config(arg=None):
+    """The configuration; `arg` is "nano,steps=4000"."""
+    from ml_collections import ConfigDict
+
+    args = parse_arg(arg, size="nano", steps=0)
+    chosen = SIZES[args["size"]]
+    return ConfigDict(
+        {
+            "codec": {"word": "field", "network": chosen["network"], "side": 96},
+            "data": {
+                "sources": (
+                    {
+                        "kind": "mock",
+                        "modality": "legacy_segmentation",
+                        "settings": {
+                            "surveys": ("legacy",),
+                            "modalities": ("legacy_segmentation",),
+                        },
+                    },
+                ),
+                "batch": chosen["batch"],
+                "stay": 4,
+                "validation": 256,
+                "seed": 0,
+            },
+            "optimizer": {
+                "learning_rate": chosen["learning_rate"],
+                "warmup": 0.03,
+                "beta2": 0.99,
+                "weight_decay": 0.01,
+            },
+            "train": {
+                "steps": args["steps"] or chosen["steps"],
+                "seed": 0,
+                "log_every": 50,
+                "evaluate_every": 500,
+                "checkpoint_every": 500,
+            },
+            "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
+            "guard": {"fraction": 0.25, "armed": 500},
+        }
+    )

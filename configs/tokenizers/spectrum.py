@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Our spectrum codec, trained on mock spectra of DESI, SDSS and fictional instruments.
+
+Command:
+
+    aion train --config=configs/tokenizers/spectrum.py:nano --workdir=runs/spectrum
+
+`nano` is sized for two CPU cores and one hour. `aion1` has the batch that AION-1's codec
+was trained with, for accelerators; nobody has run it yet.
+
+Arguments: `nano` or `aion1`, `steps=N` the length, `quantizer=fsq` or `lfq`.
+"""
+
+from aion.config import parse_arg
+
+SIZES = {
+    "nano": {
+        "network": {"width": 128, "encoder_blocks": 4, "decoder_blocks": 6},
+        "batch": 16,
+        "steps": 6000,
+        "learning_rate": 3e-3,
+    },
+    "aion1": {
+        "network": {
+            "width": 512,
+            "fine": 128,
+            "encoder_blocks": 8,
+            "decoder_blocks": 16,
+            "fine_blocks": 3,
+        },
+        "batch": 128,
+        "steps": 215_000,
+        "learning_rate": 5e-4,
+    },
+}
+LEVELS = {"fsq": (8, 8, 8, 8), "lfq": (2,) * 12}
+"""4,096 codes either way."""
+
+
+def sources():
+    """Faint objects of DESI, brighter ones of SDSS, and spectrographs of any kind."""
+    return tuple(
+        {
+            "kind": "mock_spectra",
+            "modality": modality,
+            "weight": weight,
+            "settings": {"instrument": instrument, "sample": sample},
+        }
+        for modality, instrument, sample, weight in (
+            ("desi_spectrum", "desi", "desi", 3.0),
+            ("sdss_spectrum", "sdss", "sky", 3.0),
+            ("fictional_spectrum", "fiction", "sky", 2.0),
+        )
+    )
+
+
+def get_config(arg=None):
+    """The configuration; `arg` is "nano,steps=6000,quantizer=fsq"."""
+    from ml_collections import ConfigDict
+
+    args = parse_arg(arg, size="nano", steps=0, quantizer="fsq")
+    chosen = SIZES[args["size"]]
+    return ConfigDict(
+        {
+            "codec": {
+                "word": "spectrum",
+                "network": {
+                    "quantizer": args["quantizer"],
+                    "levels": LEVELS[args["quantizer"]],
+                    **chosen["network"],
+                },
+            },
+            "data": {
+                "sources": sources(),
+                "batch": chosen["batch"],
+                "stay": 8,
+                "validation": 256,
+                "seed": 0,
+            },
+            "optimizer": {
+                "learning_rate": chosen["learning_rate"],
+                "warmup": 0.03,
+                "beta2": 0.99,
+                "weight_decay": 0.01,
+            },
+            "train": {
+                "steps": args["steps"] or chosen["steps"],
+                "seed": 0,
+                "log_every": 50,
+                "evaluate_every": 500,
+                "checkpoint_every": 500,
+            },
+            "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
+            "guard": {"fraction": 0.25, "armed": 500},
+        }
+    )

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Networks as arrays by name, and back, with every shape checked."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from aion.errors import ArtefactError
+
+
+@runtime_checkable
+class MakesNetwork(Protocol):
+    """Sizes from which a network is built."""
+
+    def network(self, rngs: nnx.Rngs) -> Any:
+        """A freshly initialised network."""
+        ...
+
+
+def network_arrays(network: nnx.Module) -> dict[str, np.ndarray]:
+    """The trained arrays of a network, by their dotted path."""
+    flat = nnx.to_flat_state(nnx.state(network, nnx.Param))
+    return {
+        ".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in flat
+    }
+
+
+def filled_network(
+    sizes: MakesNetwork, arrays: Mapping[str, np.ndarray], what: str
+) -> Any:
+    """The network of some sizes with given arrays.
+
+    Args:
+        sizes: tell which arrays there must be.
+        arrays: from `network_arrays`.
+        what: whose, for messages.
+
+    Raises:
+        ArtefactError: an array is missing, of another shape, or one too many.
+    """
+    network = nnx.eval_shape(lambda: sizes.network(nnx.Rngs(0)))
+    graph, state = nnx.split(network)
+    flat = nnx.to_flat_state(state)
+    wanted = {".".join(map(str, path)): leaf.get_value().shape for path, leaf in flat}
+    for name in sorted(set(wanted) | set(arrays)):
+        shape = np.shape(arrays[name]) if name in arrays else "missing"
+        expected = wanted.get(name, "nothing")
+        if shape != expected:
+            raise ArtefactError(
+                f"{what}: array {name} is {shape}, not {expected}",
+                "Take config.json and weights.safetensors from the same codec.",
+            )
+    filled = [
+        (path, leaf.replace(jnp.asarray(arrays[".".join(map(str, path))])))
+        for path, leaf in flat
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(filled))
