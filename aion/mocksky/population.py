@@ -21,6 +21,7 @@ from aion.errors import ConfigError
 from aion.mocksky.cells import ClassPrior
 from aion.mocksky.family import REFERENCE, Family
 from aion.mocksky.galaxies import galaxy_labels
+from aion.mocksky.likelihood import FLOOR
 from aion.mocksky.morphology import Shapes, galaxy_shapes, point_shapes
 from aion.mocksky.objects import KINDS, Objects
 from aion.mocksky.responses import ZERO_POINT, band_fluxes
@@ -29,8 +30,6 @@ from aion.mocksky.seds import spectra
 from aion.mocksky.sky import BAND_NAMES, Block, Conditions, Sky
 from aion.mocksky.tracks import EBV, colour_tracks
 
-FLOOR = 0.02
-"""Calibration error of every flux, as a fraction of it."""
 REDDENING_SCATTER = 0.1
 """Of ln E(B-V) within a cell."""
 ROUNDS = 1000
