@@ -5,8 +5,8 @@ Command:
 
     aion train --config=configs/tokenizers/spectrum.py:nano --workdir=runs/spectrum
 
-`nano` is sized for two CPU cores and one hour. `aion1` has the batch that AION-1's codec
-was trained with, for accelerators; nobody has run it yet.
+`nano` is sized for two CPU cores and one hour. `aion1` has the batch and the length
+that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
 Arguments: `nano` or `aion1`, `steps=N` the length, `quantizer=fsq` or `lfq`.
 """

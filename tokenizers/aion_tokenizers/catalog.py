@@ -206,7 +206,8 @@ class CatalogCodec:
         Raises:
             ArtefactError: keys, types or values that are not this codec's.
         """
-        fields, sizes = config.get("fields"), [config.get(k) for k in _SIZES]
+        fields: Any = config.get("fields")
+        sizes = [config.get(k, 0.0) for k in _SIZES]
         names = {field: f"{field}." for field in FIELDS}
         unknown = [n for n in arrays if n.split(".")[0] not in FIELDS]
         good = isinstance(fields, Mapping) and set(fields) == set(FIELDS)
@@ -226,7 +227,7 @@ class CatalogCodec:
             )
             for field, start in names.items()
         )
-        return cls(bins, *sizes)
+        return cls(bins, int(sizes[0]), int(sizes[1]))
 
 
 _SIZES = ("size", "objects")

@@ -139,7 +139,7 @@ class FieldCodec:
         shares = class_shares(found, valid, self.sizes)
         codes = in_batches(lambda s: encode(state, s), shares)
         codes = codes.reshape(len(found), -1)
-        return np.where(valid.any(axis=(1, 2))[:, None], codes, -1).astype(np.int32)
+        return np.where(np.any(valid, axis=(1, 2))[:, None], codes, -1).astype(np.int32)
 
     def decode(
         self, codes: Any, size: int | tuple[int, int] | None = None, **asked: Any

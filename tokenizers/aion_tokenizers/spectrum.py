@@ -45,6 +45,18 @@ from aion_tokenizers.spectrum_pixels import (
 
 
 @dataclass(frozen=True, eq=False)
+class _Decoded:
+    """Flux and chance of data [b, l] at wavelengths [1 or b, l], which of the pixels
+    are on the grid [b, l], and which spectra are absent [b]."""
+
+    flux: np.ndarray
+    chance: np.ndarray
+    rows: np.ndarray
+    inside: np.ndarray
+    absent: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class SpectrumCodec:
     """Spectra in 1 + tokens codes.
 
@@ -131,11 +143,11 @@ class SpectrumCodec:
         Raises:
             DataError: codes of another codec, or unusable wavelengths.
         """
-        values, rows, inside, absent = self._decoded(codes, wavelength, resolution)
-        flux, chance = values[:, 0], values[:, 1]
-        valid = inside & (chance > 0.5)
-        flux = np.where(inside, flux, np.float32(np.nan))
-        flux[absent], valid[absent] = np.nan, False
+        found = self._decoded(codes, wavelength, resolution)
+        valid = found.inside & (found.chance > 0.5)
+        flux = np.where(found.inside, found.flux, np.float32(np.nan))
+        flux[found.absent], valid[found.absent] = np.nan, False
+        rows = found.rows
         shared = rows[0] if len(rows) == 1 else rows
         return Spectrum(flux, None, valid, shared, resolution)
 
@@ -147,22 +159,18 @@ class SpectrumCodec:
         Args:
             codes, wavelength, resolution: as for `decode`.
         """
-        values, _, inside, absent = self._decoded(codes, wavelength, resolution)
-        chance = np.where(inside, values[:, 1], np.float32(0))
-        chance[absent] = np.nan
+        found = self._decoded(codes, wavelength, resolution)
+        chance = np.where(found.inside, found.chance, np.float32(0))
+        chance[found.absent] = np.nan
         return chance
 
-    def _decoded(
-        self, codes: Any, wavelength: Any, resolution: Any
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Flux and chance [b, 2, l], wavelengths, which pixels are on the grid [b, l],
-        and which spectra are absent [b]."""
+    def _decoded(self, codes: Any, wavelength: Any, resolution: Any) -> "_Decoded":
         grid, shape_codes = self.sizes.grid, self.shape_codes
         total = shape_codes + self.sizes.norms
         plain = checked_codes(codes, 1 + self.sizes.tokens, total)
-        absent = (plain < 0).any(axis=1)
+        absent = np.any(plain < 0, axis=1)
         norms, shape = plain[:, 0] - shape_codes, plain[:, 1:]
-        wrong = (norms < 0) | (shape >= shape_codes).any(axis=1)
+        wrong = (norms < 0) | np.any(shape >= shape_codes, axis=1)
         if np.any(wrong & ~absent):
             raise DataError(
                 f"codes of norms from {shape_codes} on belong to the first token and "
@@ -183,17 +191,15 @@ class SpectrumCodec:
             (rows >= grid.low) & (rows <= grid.high), (count, length)
         )
         if not count:
-            return np.zeros((0, 2, length), np.float32), rows, inside, absent
+            empty = np.zeros((0, length), np.float32)
+            return _Decoded(empty, empty, rows, inside, absent)
         _, decode, state = self._compiled
         safe = np.clip(shape, 0, shape_codes - 1)
         cells = in_batches(lambda c, t: decode(state, c, t), safe, told)
         taps = from_grid(pixels, grid)
-        values = np.stack(
-            [sampled(cells[:, n], taps.index, taps.weight) for n in (0, 1)], axis=1
-        )
+        flux, chance = (sampled(cells[:, n], taps.index, taps.weight) for n in (0, 1))
         scale = norm_values(np.maximum(norms, 0), self.sizes).astype(np.float32)
-        values[:, 0] *= scale[:, None]
-        return values, rows, inside, absent
+        return _Decoded(flux * scale[:, None], chance, rows, inside, absent)
 
     def count(self, observation: Observation) -> Counts:
         """How many spectra are absent, and how many norms are clipped at each end."""

@@ -83,7 +83,7 @@ class Pixels:
         return np.isfinite(self.low)
 
 
-def checked_rows(wavelength: object, length: int, count: int) -> np.ndarray:
+def checked_rows(wavelength: Any, length: int, count: int) -> np.ndarray:
     """Wavelengths as float64 rows [1, l] or [b, l].
 
     Raises:

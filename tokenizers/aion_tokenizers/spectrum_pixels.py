@@ -105,7 +105,7 @@ def read_spectrum(observation: Observation, sizes: SpectrumSizes) -> Seen:
         pixels,
         code,
         norm,
-        valid.any(axis=1),
+        np.any(valid, axis=1),
         told_power(observation.resolution, rows, count, sizes),
     )
 

@@ -11,7 +11,7 @@ of the noise, where the truth is known.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from aion.errors import DataError
 from aion.observation import Spectrum
 from aion.train.codec_task import Sample
-from aion_tokenizers.quantizers import perplexity, usage
+from aion_tokenizers.quantizers import Quantized, perplexity, usage
 from aion_tokenizers.recorruption import recorrupt
 from aion_tokenizers.spectrum import SpectrumCodec
 from aion_tokenizers.spectrum_grid import (
@@ -50,6 +50,16 @@ TARGETS = (0.10, 0.10, 0.15, 0.30, 0.80)
 """Errors to the truth of a good codec, by class: the unit of `score`."""
 CLEAR = 10.0
 """S/N above which R2 is reported."""
+
+
+class _Made(NamedTuple):
+    """A reconstruction in pixels [b, l], the logit of data in cells [b, n], what the
+    quantizer gave, and which cells have data [b, n]."""
+
+    flux: Array
+    logit: Array
+    found: Quantized
+    there: Array
 
 
 @dataclass(frozen=True)
@@ -173,8 +183,11 @@ class SpectrumTask:
         valid = ivar > 0
         sigma = jnp.where(valid, ivar, 1.0) ** -0.5
         pair = recorrupt(part["flux"], jnp.where(valid, sigma, 0.0), dice, self.amount)
-        guess, logit, found, there = self._through(module, part, pair.first)
-        chi = jnp.where(valid, (guess - pair.second) / sigma, 0.0) * pair.excess**-0.5
+        made = self._through(module, part, pair.first)
+        logit, there = made.logit, made.there
+        chi = (
+            jnp.where(valid, (made.flux - pair.second) / sigma, 0.0) * pair.excess**-0.5
+        )
         pixels = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.float32), 1.0)
         each = jnp.sum(_huber(chi, self.width), axis=1) / pixels * pair.excess
         # 2 each is pair.excess for a perfect reconstruction.
@@ -184,32 +197,31 @@ class SpectrumTask:
         missing = jnp.mean(jax.nn.softplus(logit) - logit * there, axis=1)
         loss = jnp.sum(weight * each) + self.mask * jnp.sum(part["share"] * missing)
         sums = {
-            "counts": found.counts,
+            "counts": made.found.counts,
             "chi2": jnp.stack([jnp.sum(jnp.square(chi)), _number(valid)]),
             "mask": jnp.stack([jnp.sum(missing), jnp.float32(len(missing))]),
         }
         if key is None:
             sums |= self._errors(module, part)
-        return loss + found.loss, sums
+        return loss + made.found.loss, sums
 
     def _through(
         self, module: SpectrumAutoencoder, part: dict[str, Array], flux: Array
-    ) -> tuple[Array, Array, Any, Array]:
-        """Reconstruction in pixels, logits of cells, codes, and cells with data."""
+    ) -> "_Made":
         mean, ivar = rebinned(flux, part["ivar"], part["in_index"], part["in_weight"])
         latent = module.encode(cell_channels(mean, ivar), part["told"])
         found = self.network.make_quantizer()(latent)
         both = module.decode(found.values, part["asked"])
         cells = jnp.sinh(jnp.clip(both[:, 0], -LARGEST, LARGEST))
         guess = sampled(cells, part["out_index"], part["out_weight"])
-        return guess, both[:, 1], found, (ivar > 0).astype(jnp.float32)
+        return _Made(guess, both[:, 1], found, (ivar > 0).astype(jnp.float32))
 
     def _errors(
         self, module: SpectrumAutoencoder, part: dict[str, Array]
     ) -> dict[str, Array]:
         """Sums and counts over spectra: of the mean squared error in variances by
         class, and of 1 - R2 of those above `CLEAR`."""
-        guess = self._through(module, part, part["flux"])[0]
+        guess = self._through(module, part, part["flux"]).flux
         truth, ivar = part["truth"], part["ivar"]
         known = (ivar > 0) & jnp.isfinite(truth)
         pixels = jnp.maximum(jnp.sum(known, axis=1, dtype=jnp.float32), 1.0)
