@@ -12,6 +12,7 @@ from aion.codec import load_codec, save_codec
 from aion.errors import ArtefactError, ConfigError, DataError
 from aion.modality import MODALITIES
 from aion.observation import Image, Spectrum
+from aion.surveys.opening import open_survey
 from aion.train.codec_task import Sample
 from aion_tokenizers.spectrum import SpectrumCodec
 from aion_tokenizers.spectrum_grid import (
@@ -434,3 +435,15 @@ def test_equivalent_widths_are_those_put_in():
     flux = (2 + line / 5000) * (1 - 8.0 * profile)
     found = equivalent_width(line, flux, redshift, LINES["oiii"])
     assert np.allclose(found[:3], 8.0, rtol=0.02) and np.isnan(found[3])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("survey", ["sdss", "desi"])
+def test_real_spectra_go_through(codec, real_data, survey):
+    source = open_survey(real_data / survey)
+    records = next(source.read(source.partitions()[0])).take(slice(0, 4))
+    seen = records.observations[f"{survey}_spectrum"]
+    codes = codec.encode(seen)
+    assert np.all(codes >= 0) and codec.count(seen).above == 0
+    decoded = codec.decode(codes, seen.wavelength, seen.resolution)
+    assert np.isfinite(decoded.flux).all()
