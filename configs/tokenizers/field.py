@@ -8,6 +8,9 @@ Command:
 `nano` is sized for two CPU cores and half an hour. `aion1` has the batch and the length
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
+Expected of `nano`: an intersection over union of .95. A first trial on 774 maps reached
+.65, .83, .85 after 60, 120, 180 steps, two minutes of CPU.
+
 Arguments: `nano` or `aion1`, `steps=N` the length.
 """
 
