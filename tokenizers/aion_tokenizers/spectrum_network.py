@@ -158,6 +158,8 @@ class SpectrumAutoencoder(nnx.Module):
         self.encoder = _blocks(sizes.encoder_blocks, width, (1,), rngs)
         self.before = LayerNorm(width)
         self.to_latent = Dense(width, bits, rngs)
+        # Large latents sit where the quantizer's bound is flat and learn slowly.
+        self.to_latent.weight[...] = 0.3 * self.to_latent.weight[...]
         self.from_latent = Dense(bits + TOLD, width, rngs)
         self.decoder = _blocks(sizes.decoder_blocks, width, DILATIONS, rngs)
         self.after = LayerNorm(width)
