@@ -19,6 +19,7 @@ from aion.eval.predictions import OURS, Predictions
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 STYLE: dict[Any, Any] = {
+    "text.usetex": False,  # packages such as GaiaXPy turn it on for everybody
     "figure.dpi": 150,
     "font.size": 11,
     "axes.labelsize": 12,

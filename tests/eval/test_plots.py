@@ -44,6 +44,14 @@ def test_numbers_have_figures_with_units(oracle, question, test, tmp_path):
     assert all(is_image(p) for p in plot_all(numbers, None, tmp_path))
 
 
+def test_figures_do_not_depend_on_what_others_set(oracle, question, test, tmp_path):
+    import matplotlib
+
+    examples = ByPosterior(question).run(oracle, test).examples
+    with matplotlib.rc_context({"text.usetex": True}):  # as importing GaiaXPy does
+        assert is_image(plot_posteriors(examples, tmp_path / "p.png"))
+
+
 def test_posteriors_without_truth(oracle, question, test, tmp_path):
     from dataclasses import replace
 

@@ -416,7 +416,7 @@ def test_every_word_of_the_allow_list_has_a_fitter():
     for word in CODECS:
         cls = codec_class(word)
         assert cls.word == word
-        if word.startswith("official_"):
-            continue  # read from AION-1's files
+        if word.startswith("official_") or hasattr(cls, "task"):
+            continue  # read from AION-1's files, or trained
         fitter = cls.fitter()  # pyright: ignore
         assert callable(fitter.update) and callable(fitter.finish)
