@@ -45,7 +45,8 @@ class Guard:
 
     Attributes:
         fraction: of the highest value so far, below which the run is stopped.
-        armed: steps before the guard looks at all: codes spread out first.
+        armed: steps before the guard looks at all: untrained codes are spread widely,
+            and most of that is noise.
     """
 
     fraction: float = 0.25
@@ -88,7 +89,7 @@ class CodecWatch:
         workdir: the run's folder.
         guard: when to stop.
         best: the lowest score so far, and its step.
-        highest: the largest value of the guarded number so far.
+        highest: the largest value of the guarded number since the guard looks.
     """
 
     task: CodecTask
@@ -112,8 +113,10 @@ class CodecWatch:
         value = values.get(name) if name else None
         if value is None:
             return
+        if step < self.guard.armed:
+            return
         self.highest = max(self.highest, value)
-        if step >= self.guard.armed and value < self.guard.fraction * self.highest:
+        if value < self.guard.fraction * self.highest:
             raise Collapse(
                 f"{name} fell to {value:.4g} at step {step}, from {self.highest:.4g}: "
                 "the codes collapse",

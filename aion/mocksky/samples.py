@@ -97,6 +97,13 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
             _sample("desi_bgs", GALAXY=(1.0, {"DES-R": (15.0, 20.0)})),
             _sample("desi_lrg", GALAXY=(1.0, {"DES-Z": (17.0, 20.6)})),
             _sample("desi_elg", GALAXY=(1.0, {"DES-G": (20.0, 23.5)})),
+            # As deep as the images of the archive go; what saturates is left out there.
+            _sample(
+                "imaging",
+                STAR=(0.12, {"DES-I": (17.0, 22.5)}),
+                GALAXY=(0.8, {"DES-I": (15.0, 22.5)}),
+                QSO=(0.08, {"DES-I": (16.0, 22.5)}),
+            ),
             # Seen by all five surveys at once.
             _sample(
                 "sky",
@@ -108,4 +115,5 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
     }
 )
 """Samples by name: `sky` is for all five surveys, `sdss` and `desi` resemble theirs,
-`desi_bgs`, `desi_lrg` and `desi_elg` are what DESI's target classes are cut from."""
+`desi_bgs`, `desi_lrg` and `desi_elg` are what DESI's target classes are cut from, and
+`imaging` is what the Legacy Surveys and HSC take pictures of."""

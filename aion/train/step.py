@@ -51,14 +51,15 @@ def abstract_state(
     placed = shardings(params, mesh)
     moments = jax.eval_shape(optimizer.init, params)
     everywhere = NamedSharding(mesh, PartitionSpec())
-    # Moments are trees like the parameters; counters are replicated.
-    like = optax.tree_map_params(
-        optimizer,
-        lambda _, where: where,
-        moments,
-        placed,
-        transform_non_params=lambda _: everywhere,
-    )
+    # Moments lie where their parameters lie, found by path: an optimizer may treat some
+    # parameters only. What is no parameter's (counters) is everywhere.
+    by_path = dict(jax.tree_util.tree_flatten_with_path(placed)[0])
+
+    def place(path: tuple, _: Any) -> Any:
+        ends = (path[start:] for start in range(len(path)))
+        return next((by_path[end] for end in ends if end in by_path), everywhere)
+
+    like = jax.tree_util.tree_map_with_path(place, moments)
     state = TrainState(params, buffers, moments, jax.ShapeDtypeStruct((), jnp.int32))
     where = TrainState(placed, shardings(buffers, mesh), like, everywhere)
     return graph, state, where

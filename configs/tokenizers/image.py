@@ -16,10 +16,10 @@ from aion.config import parse_arg
 
 SIZES = {
     "nano": {
-        "network": {"width": 128, "encoder_blocks": 3, "decoder_blocks": 4},
+        "network": {"width": 128, "encoder_blocks": 2, "decoder_blocks": 4},
         "batch": 32,
-        "steps": 4000,
-        "learning_rate": 1e-3,
+        "steps": 6000,
+        "learning_rate": 1e-2,
     },
     "aion1": {
         "network": {"width": 512, "encoder_blocks": 12, "decoder_blocks": 12},
@@ -32,20 +32,18 @@ SIZES = {
 
 def sources():
     """Half of the images are of cameras that nobody has built."""
-    return (
-        {"kind": "fiction", "modality": "fictional_image", "weight": 2.0},
+    return tuple(
         {
-            "kind": "mock_images",
-            "modality": "legacy_image",
-            "weight": 1.0,
-            "settings": {"camera": "legacy"},
-        },
-        {
-            "kind": "mock_images",
-            "modality": "hsc_image",
-            "weight": 1.0,
-            "settings": {"camera": "hsc"},
-        },
+            "kind": kind,
+            "modality": modality,
+            "weight": weight,
+            "settings": {"sample": "imaging", **settings},
+        }
+        for kind, modality, weight, settings in (
+            ("fiction", "fictional_image", 2.0, {}),
+            ("mock_images", "legacy_image", 1.0, {"camera": "legacy"}),
+            ("mock_images", "hsc_image", 1.0, {"camera": "hsc"}),
+        )
     )
 
 
@@ -70,6 +68,7 @@ def get_config(arg=None):
                 "seed": 0,
             },
             "optimizer": {
+                "kind": "muon",
                 "learning_rate": chosen["learning_rate"],
                 "warmup": 0.03,
                 "beta2": 0.99,

@@ -23,7 +23,7 @@ SIZES = {
         "network": {"width": 128, "encoder_blocks": 4, "decoder_blocks": 6},
         "batch": 16,
         "steps": 6000,
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-2,
     },
     "aion1": {
         "network": {
@@ -83,6 +83,7 @@ def get_config(arg=None):
                 "seed": 0,
             },
             "optimizer": {
+                "kind": "muon",
                 "learning_rate": chosen["learning_rate"],
                 "warmup": 0.03,
                 "beta2": 0.99,

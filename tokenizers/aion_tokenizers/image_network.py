@@ -6,6 +6,7 @@ the tokens around it and no others, and any image size can be encoded. Blocks ar
 ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 3 x 3 depthwise kernels. The
 encoder's are modulated by the mean description of the image's bands, the decoder's by
 the pixel scale alone, so that a band is decoded the same whatever is asked beside it.
+No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
 from dataclasses import dataclass
@@ -144,13 +145,13 @@ class ImageNetwork(nnx.Module):
         self.encoder = nnx.List(
             GridBlock(width, told, rngs) for _ in range(config.encoder_blocks)
         )
-        self.before = LayerNorm(width)
         self.to_latent = Dense(width, len(config.levels), rngs)
+        # Large latents sit where the quantizer's bound is flat and hardly learn.
+        self.to_latent.weight[...] = 0.1 * self.to_latent.weight[...]
         self.from_latent = Dense(len(config.levels), width, rngs)
         self.decoder = nnx.List(
             GridBlock(width, told, rngs) for _ in range(config.decoder_blocks)
         )
-        self.after = LayerNorm(width)
         self.bands_out = BandsOut(pixels, told, width, rngs)
 
     def encode(
@@ -170,14 +171,14 @@ class ImageNetwork(nnx.Module):
         told = self.describe(bands)
         seen = to_patches(valid, self.patch)
         clean = to_patches(jnp.where(valid > 0, pixels, 0.0), self.patch)
-        x = self.bands_in(clean, seen, told)
+        x = self.bands_in(clean, seen, bands, told)
         x = x.reshape(x.shape[0], pixels.shape[2] // self.patch, -1, x.shape[-1])
         # A band without a single valid pixel says nothing, not even that it exists.
         there = jnp.max(valid, axis=(2, 3))[..., None]
         camera = jnp.sum(told * there, 1) / jnp.maximum(jnp.sum(there, 1), 1.0)
         for block in self.encoder:
             x = block(x, camera)
-        return self.to_latent(self.before(x))
+        return self.to_latent(x)
 
     def decode(
         self, latent: Float[Array, "b yt xt q"], bands: Float[Array, "b c p"]
@@ -189,5 +190,5 @@ class ImageNetwork(nnx.Module):
         rows = x.shape[1]
         for block in self.decoder:
             x = block(x, camera)
-        x = self.after(x).reshape(x.shape[0], -1, x.shape[-1])
-        return from_patches(self.bands_out(x, told), self.patch, rows)
+        x = x.reshape(x.shape[0], -1, x.shape[-1])
+        return from_patches(self.bands_out(x, bands, told), self.patch, rows)

@@ -2,9 +2,9 @@
 """Training of the image codec.
 
 Loss: of a recorrupted pair one image is encoded, and the reconstruction is held against
-the other, each pixel in units of its noise (and a little of its flux), with a function
-that grows slowly; pixels that are not valid count nowhere. Score: mean squared error
-against the noiseless truth in units of the noise, where the truth is known.
+the other, each pixel in units of its noise, with a function that grows slowly; pixels
+that are not valid count nowhere. Score: mean squared error against the noiseless truth
+in units of the noise, where the truth is known.
 """
 
 from collections.abc import Sequence
@@ -46,10 +46,6 @@ class ImageTask:
         drop: share of the images that lose one band in training, or more.
         hide: share of the images whose PSF the decoder is not told.
         amount: of recorruption, a.
-        width: in sigmas of the second image, from where residuals count less.
-        relative: share of a pixel's flux that counts as noise in the loss (not in the
-            score). A star's middle is a thousand times the noise: a step that mends it
-            by a percent would undo what all other pixels have learnt.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
@@ -60,8 +56,6 @@ class ImageTask:
     drop: float = 0.25
     hide: float = 0.2
     amount: float = 0.5
-    width: float = 4.0
-    relative: float = 0.1
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -190,9 +184,8 @@ class ImageTask:
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
         residual = guess - pair.second
         variance = pair.excess * jnp.square(part["sigma"])
-        eased = variance + jnp.square(self.relative * pair.first)
         weight = part["weight"][:, None, None, None] * valid
-        misfit = robust(residual * jax.lax.rsqrt(eased), self.width)
+        misfit = robust(residual * jax.lax.rsqrt(variance))
         loss = jnp.sum(misfit * weight) * pair.excess + found.loss
         square = jnp.where(valid > 0, jnp.square(residual) / variance, 0.0)
         sums = {

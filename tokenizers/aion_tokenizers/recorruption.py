@@ -43,11 +43,12 @@ def recorrupt(
     return Pair(data + amount * noise, data - noise / amount, 1 + amount**-2)
 
 
-def robust(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
-    """chi^2 / 2 well below a width, logarithmic beyond (the loss of Student's t).
+def robust(chi: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """sqrt(1 + chi^2) - 1: chi^2 / 2 below one sigma, |chi| beyond.
 
-    Huber's function is linear beyond: with outputs that are logarithms of fluxes the
-    gradient of a pixel would then be its flux over the noise, and the middles of bright
-    stars would drown everything. Here it is at most 2 over the relative error.
+    With outputs that are logarithms of fluxes, a pixel's gradient is then its S/N at
+    most; with chi^2 it would be its square, and the middles of bright stars would drown
+    everything else. (Also tried: logarithmic beyond 4 sigmas, which gives bright pixels
+    too little, and shares of the flux as noise.)
     """
-    return 0.5 * width**2 * jnp.log1p(jnp.square(chi / width))
+    return jnp.sqrt(1.0 + jnp.square(chi)) - 1.0

@@ -159,7 +159,7 @@ class SpectrumAutoencoder(nnx.Module):
         self.before = LayerNorm(width)
         self.to_latent = Dense(width, bits, rngs)
         # Large latents sit where the quantizer's bound is flat and learn slowly.
-        self.to_latent.weight[...] = 0.3 * self.to_latent.weight[...]
+        self.to_latent.weight[...] = 0.1 * self.to_latent.weight[...]
         self.from_latent = Dense(bits + TOLD, width, rngs)
         self.decoder = _blocks(sizes.decoder_blocks, width, DILATIONS, rngs)
         self.after = LayerNorm(width)
