@@ -22,7 +22,7 @@ SIZES = {
     "nano": {
         "network": {"width": 128, "encoder_blocks": 4, "decoder_blocks": 6},
         "batch": 16,
-        "steps": 6000,
+        "steps": 3200,
         "learning_rate": 1e-2,
     },
     "aion1": {

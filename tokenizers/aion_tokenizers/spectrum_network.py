@@ -4,7 +4,8 @@
 Two scales: patches of a few cells, and tokens of a few patches. Blocks are ConvNeXt's
 (Liu et al. 2022, arXiv:2201.03545) in one dimension. The encoder sees a neighbourhood
 of some tokens and nothing else, so that a bad pixel changes the tokens around it and no
-others; the decoder's kernels are dilated, so that it sees most of the spectrum.
+others; the decoder's kernels are dilated, so that it sees most of the spectrum. No norm
+stands before latents and cells: it would take away how strong a line is.
 """
 
 from dataclasses import dataclass, field
@@ -156,16 +157,13 @@ class SpectrumAutoencoder(nnx.Module):
         self.fine_encoder = _blocks(sizes.fine_blocks, fine, (1,), rngs)
         self.merged = Dense(sizes.merge * fine + TOLD, width, rngs)
         self.encoder = _blocks(sizes.encoder_blocks, width, (1,), rngs)
-        self.before = LayerNorm(width)
         self.to_latent = Dense(width, bits, rngs)
         # Large latents sit where the quantizer's bound is flat and learn slowly.
         self.to_latent.weight[...] = 0.1 * self.to_latent.weight[...]
         self.from_latent = Dense(bits + TOLD, width, rngs)
         self.decoder = _blocks(sizes.decoder_blocks, width, DILATIONS, rngs)
-        self.after = LayerNorm(width)
         self.split = Dense(width, sizes.merge * fine, rngs)
         self.fine_decoder = _blocks(sizes.fine_blocks, fine, (1,), rngs)
-        self.last = LayerNorm(fine)
         self.cells_out = Dense(fine, 2 * sizes.patch, rngs)
         # Training starts from a spectrum that is nearly flat, at its norm.
         self.cells_out.weight[...] = 0.1 * self.cells_out.weight[...]
@@ -191,7 +189,7 @@ class SpectrumAutoencoder(nnx.Module):
         x = self.merged(jnp.concatenate([x, told], axis=-1))
         for block in self.encoder:
             x = block(x)
-        return self.to_latent(self.before(x))
+        return self.to_latent(x)
 
     def decode(
         self, values: Float[Array, "b t q"], told: Float[Array, "b t p"]
@@ -205,10 +203,10 @@ class SpectrumAutoencoder(nnx.Module):
         x = self.from_latent(jnp.concatenate([values, told], axis=-1))
         for block in self.decoder:
             x = block(x)
-        x = self.split(self.after(x))
+        x = self.split(x)
         x = x.reshape(x.shape[0], x.shape[1] * self.merge, -1)
         for block in self.fine_decoder:
             x = block(x)
-        x = self.cells_out(self.last(x))
+        x = self.cells_out(x)
         cells = x.reshape(x.shape[0], x.shape[1], 2, self.patch)
         return cells.transpose(0, 2, 1, 3).reshape(x.shape[0], 2, -1)
