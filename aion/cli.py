@@ -122,9 +122,29 @@ def crossmatch(options: argparse.Namespace) -> None:
 
 def tokenize(options: argparse.Namespace) -> None:
     """Fits codecs and writes token shards."""
+    job = _job(options)
+    if "source" in job.config["data"]:
+        return _tokenize_surveys(options, job)
     from aion.jobs.runs import prepare_shards
 
-    _, shards = prepare_shards(_job(options))
+    _, shards = prepare_shards(job)
+    _tell_shards(shards)
+
+
+def _tokenize_surveys(options: argparse.Namespace, job: Any) -> None:
+    from aion.jobs import survey_runs
+
+    if options.codecs_only:
+        bundle = survey_runs.prepare_bundle(job)
+        return say(f"codecs of {len(bundle.serves)} modalities in {job.workdir}")
+    part = survey_runs.part_of_array(options.part)
+    _, shards = survey_runs.prepare_survey_shards(job, options.workers, part)
+    if shards is None:
+        return say("this part is done; others are still writing")
+    _tell_shards(shards)
+
+
+def _tell_shards(shards: Any) -> None:
     counts = {s: shards.count(s) for s in ("train", "validation", "test")}
     listed = ", ".join(f"{v:,} {k}" for k, v in counts.items())
     say(f"token shards in {shards.folder}: {listed} records")
@@ -140,11 +160,16 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Scores a trained model beside the baselines."""
+    """Scores a trained model, or a trained codec, beside the baselines."""
+    from aion.jobs.codec_scoring import evaluate_codec
     from aion.jobs.scoring import EVALUATION, evaluate
 
+    job = _job(options, stored=True)
+    if "codec" in job.config:
+        rows = evaluate_codec(job, objects=options.objects, out=options.out)
+        return _show(rows, options.out or options.workdir / EVALUATION)
     rows = evaluate(
-        _job(options, stored=True),
+        job,
         rows=options.rows,
         train_catalog=options.train_catalog,
         baselines=() if options.no_baselines else None,

@@ -75,7 +75,14 @@ def build_parser(
     _add_simulate(stages, run["simulate"])
     _add_crossmatch(stages, run["crossmatch"])
     job = "--config=configs/sdss_photoz.py --catalog=FILE --workdir=runs/sdss"
-    _add(stages, run["tokenize"], job, **_FRESH)
+    stage = _add(stages, run["tokenize"], job, **_FRESH)
+    stage.add_argument("--workers", type=int, default=0, help="processes, for surveys")
+    stage.add_argument(
+        "--part",
+        metavar="I/N",
+        help="this process does part I of N (default: its place in a SLURM array)",
+    )
+    stage.add_argument("--codecs-only", action="store_true", help="make the bundle")
     _add(stages, run["train"], f"{job} --config.train.steps=200", **_FRESH)
     _add_evaluate(stages, run["evaluate"])
     _add_sample(stages, run["sample"])
@@ -91,7 +98,15 @@ _TRAINED = {"config": None, "catalog": True}
 
 
 def _add_evaluate(stages: Any, run: Callable) -> None:
-    stage = _add(stages, run, "--workdir=runs/sdss --catalog=FILE", **_TRAINED)
+    # The run of a codec has its test objects from its own sources.
+    flags = _TRAINED | {"catalog": False}
+    stage = _add(stages, run, "--workdir=runs/sdss --catalog=FILE", **flags)
+    stage.add_argument(
+        "--objects",
+        type=int,
+        default=192,
+        help="of each source on which a codec is scored (default: 192)",
+    )
     stage.add_argument(
         "--rows",
         choices=("test", "all"),

@@ -33,7 +33,7 @@ STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def _figure(path: Path, rows: int, columns: int, **keywords: Any) -> Iterator[tuple]:
+def canvas(path: Path, rows: int, columns: int, **keywords: Any) -> Iterator[tuple]:
     """A figure and its axes, saved and closed at the end."""
     try:
         import matplotlib
@@ -72,7 +72,7 @@ def plot_redshifts(predictions: Predictions, path: Path) -> Path:
     low, high = _range(truth, estimate)
     low = max(low, -0.02)
     shape = {"figsize": (5.6, 6.8), "sharex": True, "height_ratios": [3, 1]}
-    with _figure(path, 2, 1, **shape) as (_, (top, bottom)):
+    with canvas(path, 2, 1, **shape) as (_, (top, bottom)):
         line = np.array([low, high])
         top.plot(line, line, color=GREY, lw=1, zorder=3)
         for edge in (-OUTLIER, OUTLIER):
@@ -105,7 +105,7 @@ def plot_numbers(predictions: Predictions, path: Path) -> Path:
     difference, name = estimate - truth, own.question.asked
     low, high = _range(truth, estimate)
     shape = {"figsize": (5.6, 6.8), "sharex": True, "height_ratios": [3, 1]}
-    with _figure(path, 2, 1, **shape) as (_, (top, bottom)):
+    with canvas(path, 2, 1, **shape) as (_, (top, bottom)):
         style = {"s": 5, "alpha": 0.4, "color": BLUE, "lw": 0, "rasterized": True}
         top.plot([low, high], [low, high], color=GREY, lw=1, zorder=3)
         bottom.axhline(0, color=GREY, lw=1, zorder=3)
@@ -133,7 +133,7 @@ def plot_pit(predictions: Predictions, path: Path, bins: int = 20) -> Path:
     counts, edges = np.histogram(pit, bins, (0, 1))
     expected = len(pit) / bins
     low, high = (binom.ppf(q, len(pit), 1 / bins) / expected for q in (0.025, 0.975))
-    with _figure(path, 1, 2, figsize=(9.4, 4.2)) as (figure, (left, right)):
+    with canvas(path, 1, 2, figsize=(9.4, 4.2)) as (figure, (left, right)):
         band = {"color": GREY, "alpha": 0.25, "lw": 0}
         left.axhspan(low, high, label="95 % if calibrated", **band)
         left.axhline(1, color=GREY, lw=1)
@@ -163,7 +163,7 @@ def plot_confusion(predictions: Predictions, path: Path) -> Path:
     said = np.concatenate([own[f"p_{x}"] for x in labels])
     happened = np.concatenate([own["truth"] == x for x in labels])
     rows = reliability(said, happened)
-    with _figure(path, 1, 2, figsize=(10.2, 4.6)) as (figure, (left, right)):
+    with canvas(path, 1, 2, figsize=(10.2, 4.6)) as (figure, (left, right)):
         left.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for i, j in np.ndindex(*table.shape):
             colour = "white" if share[i, j] > 0.55 else "black"
@@ -193,7 +193,7 @@ def plot_posteriors(examples: Examples, path: Path, bins: int = 150) -> Path:
     columns = min(3, count)
     rows = -(-count // columns)
     shape = {"figsize": (3.4 * columns + 0.4, 2.5 * rows + 0.4), "squeeze": False}
-    with _figure(path, rows, columns, **shape) as (figure, axes):
+    with canvas(path, rows, columns, **shape) as (figure, axes):
         for number, axis in enumerate(axes.ravel()):
             if number >= count:
                 axis.set_visible(False)

@@ -25,7 +25,7 @@ from aion.mocksky.spectrographs import (
     observe_sdss,
     observe_with,
 )
-from aion.observation import Spectrum
+from aion.observation import Scalar, Spectrum
 from aion.records import Records
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class FibreSpectra:
     """A `RecordSource` of spectra of one instrument, with their truth.
 
     A batch holds spectra on one wavelength grid. The truth is flux without noise in the
-    same pixels, through the same line spread function.
+    same pixels, through the same line spread function. The true redshift is there too,
+    under the modality's name and ".redshift".
 
     Attributes:
         sky: which.
@@ -188,6 +189,7 @@ class FibreSpectra:
         both = {
             self.modality: Spectrum(flux, ivar, ~bad & real, wavelength, power),
             f"{self.modality}.truth": Spectrum(truth, None, real, wavelength, power),
+            f"{self.modality}.redshift": Scalar(here.redshift),
         }
         return Records(here.object_id, here.ra, here.dec, both)
 
