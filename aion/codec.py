@@ -19,10 +19,12 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from warnings import warn
 
 import numpy as np
 
-from aion.errors import ArtefactError, ConfigError, DataError
+from aion.cropping import on_square, stamp_shape
+from aion.errors import ArtefactError, ConfigError, CroppedWarning, DataError
 from aion.modality import Modality, modality_from_dict
 from aion.observation import Observation, in_unit
 from aion.tokenspace import TokenSpace, TokenSpec
@@ -178,6 +180,16 @@ def load_codec(folder: str | Path, *, official_quirks: bool | None = None) -> Co
     return cls.from_state(content["config"] | quirks, arrays)
 
 
+SHIPPED = Path(__file__).parent / "bundles"
+
+
+def bundle_folder(name: str | Path) -> Path:
+    """A bundle's folder: what is at a path, or else a shipped bundle such as "nano"."""
+    path = Path(name)
+    shipped = SHIPPED / path
+    return shipped if not path.exists() and shipped.is_dir() else path
+
+
 @dataclass(frozen=True)
 class CodecBundle:
     """Codecs by name, and which of them serves each modality.
@@ -222,9 +234,22 @@ class CodecBundle:
         return self.codecs[self.space[name].codec]
 
     def encode(self, name: str, observation: Observation) -> np.ndarray:
-        """Codes int32 [b, tokens] of a modality; quantities are converted first."""
-        plain = in_unit(observation, self.modality(name))
-        return self.codec(name).encode(plain)
+        """Codes int32 [b, tokens] of a modality; quantities are converted first.
+
+        Of images and fields the middle is taken, as large as the modality's tokens
+        stand for; a `CroppedWarning` says so. Smaller ones are filled up with pixels
+        that are not valid.
+        """
+        plain, codec = in_unit(observation, self.modality(name)), self.codec(name)
+        side = getattr(codec, "size", None)
+        if side is None:
+            return codec.encode(plain)
+        square = on_square(plain, side)
+        given = stamp_shape(plain)
+        if max(given) > side:
+            told = f"{name}: of {given[0]} x {given[1]} pixels the middle {side} x {side}"
+            warn(f"{told} is taken", CroppedWarning, stacklevel=2)
+        return codec.encode(square)
 
     def decode(self, name: str, codes: np.ndarray, **asked: Any) -> Observation:
         """The observation that the codes of a modality stand for."""
@@ -263,7 +288,7 @@ class CodecBundle:
 
     @classmethod
     def load(cls, folder: str | Path) -> "CodecBundle":
-        """Reads a bundle folder and checks the digest of every codec.
+        """Reads a bundle, a folder or the name of a shipped one, and checks digests.
 
         A folder of an AION-1 model gives a bundle of the codecs it holds, in the order
         of `MODALITIES`; there are no digests to check.
@@ -271,7 +296,7 @@ class CodecBundle:
         Raises:
             ArtefactError: no bundle, another format, or weights that were changed.
         """
-        folder = Path(folder)
+        folder = bundle_folder(folder)
         if (folder / "codecs").is_dir() and not (folder / "bundle.json").is_file():
             return importlib.import_module(OFFICIAL_READER).read_official_bundle(folder)
         try:

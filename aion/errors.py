@@ -40,3 +40,7 @@ class ArtefactError(AionError):
 
 class WorkdirError(AionError):
     """An output folder already holds something else, or cannot be written."""
+
+
+class CroppedWarning(UserWarning):
+    """Only the middle of images is taken: that is what a modality's tokens stand for."""

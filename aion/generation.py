@@ -70,7 +70,8 @@ class AION:
     def tokenize(self, observations: Mapping[str, Observation]) -> TokenBatch:
         """Tokens of observations by modality name, in the order given.
 
-        An object that lacks a value has padding there.
+        An object that lacks a value has padding there. Of images larger than the
+        modality's tokens stand for the middle is taken; a `CroppedWarning` says so.
 
         Args:
             observations: plain arrays in the modality's unit, or astropy quantities.

@@ -303,7 +303,7 @@ def fit_bundle(
 
     Args:
         specs: the modalities, in the order of the token space to be.
-        records: with those modalities; the caller keeps held-out objects away.
+        records: with some of the modalities; the caller keeps held-out objects away.
 
     Raises:
         DataError: no records, or a modality without a single value; names its column.
@@ -314,8 +314,8 @@ def fit_bundle(
         origin = origin or batch.origin
         for spec in specs:
             with _named(spec, batch.origin):
-                value = in_unit(batch.observations[spec.name], spec.modality)
-                fitters[spec.name].update(value)
+                if (value := batch.observations.get(spec.name)) is not None:
+                    fitters[spec.name].update(in_unit(value, spec.modality))
     codecs = {}
     for spec in specs:
         with _named(spec, origin or "no records"):

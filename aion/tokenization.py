@@ -2,16 +2,18 @@
 """From records to token shards: encode every modality, deal out to splits, write.
 
 The work is divided into the partitions of the source. A run that was killed goes on
-with the partitions that have no receipt; several processes can share the work.
+with the partitions that have no receipt; several processes can share the work. What a
+source leaves out (`left_out`) stands in the manifest, as `faults`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from jaxtyping import Int32
@@ -20,7 +22,7 @@ from aion.codec import CodecBundle
 from aion.data.shards import ShardSet, TokenRecords
 from aion.data.tally import Tally
 from aion.data.writer import ShardWriter
-from aion.errors import AionError, DataError
+from aion.errors import AionError, CroppedWarning, DataError
 from aion.observation import in_unit
 from aion.records import Records, RecordSource
 from aion.splits import SplitRule
@@ -99,8 +101,13 @@ class _Job:
                 records, cells = records.take(train), cells[train]
             else:
                 _count_clipped(self.bundle, records, tally)
-            codes = encode_records(self.bundle, records)
+            with catch_warnings():  # whoever tokenizes has been told once
+                simplefilter("ignore", CroppedWarning)
+                codes = encode_records(self.bundle, records)
             yield TokenRecords(codes, records.object_id, cells)
+        if hasattr(self.source, "left_out"):
+            faults = self.source.left_out(partition).faults  # pyright: ignore
+            tally.faults += [asdict(fault) for fault in faults]
 
 
 def _count_clipped(bundle: CodecBundle, records: Records, tally: Tally) -> None:

@@ -19,11 +19,13 @@ class Tally:
         records: number by split.
         tokens: how many records have a number of tokens, by split and number.
         modalities: counts by modality and kind of count, such as `absent`.
+        faults: what the source left out: path, column, reason and rows of each.
     """
 
     records: Counter = field(default_factory=Counter)
     tokens: dict[str, Counter] = field(default_factory=dict)
     modalities: dict[str, Counter] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
 
     def add_codes(self, split: str, codes: np.ndarray, space: TokenSpace) -> None:
         """Counts records and tokens of codes [b, slots] that go to a split."""
@@ -49,6 +51,7 @@ class Tally:
             self.tokens.setdefault(split, Counter()).update(tokens)
         for modality, counts in other.modalities.items():
             self.add_counts(modality, counts)
+        self.faults += other.faults
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -56,6 +59,7 @@ class Tally:
             "records": dict(self.records),
             "tokens": {s: dict(numbers) for s, numbers in self.tokens.items()},
             "modalities": {m: dict(c) for m, c in self.modalities.items()},
+            "faults": self.faults,
         }
 
     @classmethod
@@ -66,7 +70,8 @@ class Tally:
             for split, numbers in content["tokens"].items()
         }
         modalities = {m: Counter(c) for m, c in content["modalities"].items()}
-        return cls(Counter(content["records"]), tokens, modalities)
+        faults = list(content.get("faults", ()))
+        return cls(Counter(content["records"]), tokens, modalities, faults)
 
 
 def split_entry(

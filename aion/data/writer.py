@@ -251,6 +251,7 @@ class ShardWriter:
             "dtype": code_dtype(self.space).str,
             "splits": {s: split_entry(files[s], tally.tokens.get(s)) for s in SPLITS},
             "modalities": {m: dict(c) for m, c in tally.modalities.items()},
+            "faults": tally.faults,
             "provenance": dict(provenance),
         }
         write_json(self.folder / MANIFEST, content)

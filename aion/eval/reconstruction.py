@@ -92,6 +92,11 @@ def middle(values: Float[np.ndarray, "b ..."]) -> float:
     return float(np.median(finite)) if len(finite) else float("nan")
 
 
+def mean(values: Float[np.ndarray, " b"]) -> float:
+    """Mean of the values of objects."""
+    return float(np.mean(values))
+
+
 def row(
     where: tuple[str, str, str],
     values: np.ndarray,
@@ -110,8 +115,8 @@ def row(
         question, method, metric, value, error and count (objects with a value).
     """
     question, method, metric = where
-    flat = values.reshape(len(values), -1)
-    there = flat[:, 1] > 0 if statistic is ratio else np.isfinite(flat).any(axis=1)
+    finite = np.isfinite(values).any(axis=tuple(range(1, values.ndim)))
+    there = values[:, 1] > 0 if statistic is ratio else finite
     kept = values[there]
     value = error = float("nan")
     if len(kept):
@@ -214,11 +219,6 @@ def spectrum_rows(question: str, seen: Sequence[Measured], guesses: Guesses) -> 
             where = (question, method, f"R2, S/N > {CLEAR:g}, {word}")
             rows.append(row(where, clear, statistic))
     return rows
-
-
-def mean(values: Float[np.ndarray, " b"]) -> float:
-    """Mean of the values of objects."""
-    return float(np.mean(values))
 
 
 def determination(

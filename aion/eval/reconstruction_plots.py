@@ -143,8 +143,8 @@ def _spectrum_pair(
     top.plot(line, truth, color="black", lw=0.5, label="truth")
     inner = np.concatenate([v[np.isfinite(v)] for v in (model, truth)])
     low, high = np.quantile(inner, [0.001, 0.999])
-    spread = float(np.nanquantile(np.abs(data - model), 0.7))
-    top.set(ylim=(low - 3 * spread, high + 3 * spread))
+    spread = float(np.nanquantile(np.abs(data - model), 0.6))
+    top.set(ylim=(low - 2 * spread, high + 2 * spread))
     top.set_title(f"median data S/N {_typical(one, row):.1f} per pixel", fontsize=9)
     top.tick_params(labelbottom=False)
     residual = (data - model) * np.sqrt(one.ivar[row])
@@ -206,7 +206,7 @@ def plot_pixel_errors(
             count += np.histogram(signal[good], edges)[0]
         mean = np.where(count >= 20, total / np.maximum(count, 1), np.nan)
         curves[method] = np.sqrt(edges[1:] * edges[:-1]), mean
-    return _plot_curves(name, curves, "true S/N of a pixel", path)
+    return _plot_curves(name, curves, ("true S/N of a pixel", "mean"), path)
 
 
 def plot_object_errors(
@@ -225,13 +225,14 @@ def plot_object_errors(
         ]
         values = [np.median(v) if len(v) >= 3 else np.nan for v in inside]
         curves[method] = np.sqrt(edges[1:] * edges[:-1]), np.array(values)
-    return _plot_curves(name, curves, "median true S/N of a spectrum", path)
+    labels = ("median true S/N of an object", "median over objects of mean")
+    return _plot_curves(name, curves, labels, path)
 
 
 def _plot_curves(
     name: str,
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    axis: str,
+    labels: tuple[str, str],
     path: Path,
 ) -> Path | None:
     if not any(np.isfinite(y).any() for _, y in curves.values()):
@@ -249,8 +250,13 @@ def _plot_curves(
                 label=method,
             )
         ax.axhline(1, color="black", lw=0.8, ls=":")
-        ax.set(xscale="log", yscale="log", xlabel=axis, title=name.replace("_", " "))
-        ax.set_ylabel(r"mean (reconstruction - truth)$^2$ / $\sigma^2$")
+        ax.set(xscale="log", yscale="log", title=name.replace("_", " "))
+        shown = np.concatenate([x[np.isfinite(y)] for x, y in curves.values()])
+        low, high = np.log10(shown.min()), np.log10(shown.max())
+        # Whole decades, or their ticks' labels are too many to read.
+        ax.set_xlim(10 ** np.floor(low - 0.05), 10 ** np.ceil(high + 0.05))
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(rf"{labels[1]} (reconstruction - truth)$^2$ / $\sigma^2$")
         top = max(np.nanmax(y) for m, (_, y) in curves.items() if m != "blank")
         ax.set_ylim(top=10 * max(float(top), 1.0))
         ax.legend()

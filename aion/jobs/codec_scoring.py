@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from aion.codec import codec_digest, load_codec
-from aion.errors import ArtefactError, DataError
+from aion.errors import ArtefactError, ConfigError, DataError
 from aion.eval.reconstruction import APERTURE, STRONG, SURE, Rows
-from aion.jobs.codec_boards import BOARDS, read_objects
+from aion.jobs.codec_boards import BOARDS
+from aion.jobs.codec_pieces import read_objects
 from aion.jobs.codec_training import BEST, LAST, SCORE, feeds_of
 from aion.jobs.runs import Job
 from aion.report import write_scores
@@ -49,9 +50,12 @@ def evaluate_codec(
         the rows of the table of scores.
 
     Raises:
+        ConfigError: fewer than one object.
         ArtefactError: the run has no codec yet.
         DataError: a source without objects in a split, or of a kind without scores.
     """
+    if objects < 1:
+        raise ConfigError(f"--objects is {objects}", "Give one or more.")
     folder = out or job.workdir / EVALUATION
     place = _codec_folder(job.workdir)
     codec = load_codec(place)

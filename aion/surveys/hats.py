@@ -70,6 +70,10 @@ class HatsSource:
         """Counts over the partitions read so far in this process."""
         return self._ledger.total
 
+    def left_out(self, partition: str) -> Quarantine:
+        """What was left out of a partition that this process has read."""
+        return self._ledger.part(partition)
+
     def partitions(self) -> Sequence[str]:
         """Files of the dataset, such as `Norder=4/Dir=0/Npix=12.parquet`, sorted.
 

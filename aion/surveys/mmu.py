@@ -94,6 +94,10 @@ class MmuSource:
         """Counts over the partitions read so far in this process."""
         return self._ledger.total
 
+    def left_out(self, partition: str) -> Quarantine:
+        """What was left out of a partition that this process has read."""
+        return self._ledger.part(partition)
+
     def partitions(self) -> Sequence[str]:
         """Files below `path`, sorted by HEALPix cell.
 

@@ -56,6 +56,10 @@ class NativeSource:
         """Counts over the partitions read so far in this process."""
         return self._ledger.total
 
+    def left_out(self, partition: str) -> Quarantine:
+        """What was left out of a partition that this process has read."""
+        return self._ledger.part(partition)
+
     def partitions(self) -> Sequence[str]:
         """Names of the files, sorted."""
         return tuple(sorted(path.name for path in self.paths))

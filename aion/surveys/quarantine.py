@@ -138,6 +138,10 @@ class Ledger:
             rows = bad.fault.rows
             self.note(partition, Quarantine(1, rows, 0, (bad.fault,)))
 
+    def part(self, partition: str) -> Quarantine:
+        """What a partition came to; nothing where it was not read."""
+        return self._parts.get(partition, Quarantine())
+
     @property
     def total(self) -> Quarantine:
         """Over all partitions read."""

@@ -16,9 +16,9 @@ from aion.config import parse_arg
 
 SIZES = {
     "nano": {
-        "network": {"width": 128, "encoder_blocks": 2, "decoder_blocks": 4},
+        "network": {"width": 96, "encoder_blocks": 2, "decoder_blocks": 4},
         "batch": 32,
-        "steps": 6000,
+        "steps": 4500,
         "learning_rate": 1e-2,
     },
     "aion1": {
@@ -63,7 +63,7 @@ def get_config(arg=None):
             "data": {
                 "sources": sources(),
                 "batch": chosen["batch"],
-                "stay": 4,
+                "stay": 8,
                 "validation": 96,
                 "seed": 0,
             },
