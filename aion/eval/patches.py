@@ -5,14 +5,15 @@ A baseline rebuilds data from as many numbers as a codec has, cut into as many p
 as it has tokens. Patches are [b, n, c, k]: objects, places, channels, pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 
+@runtime_checkable
 class Cut(Protocol):
     """How data are cut into patches, and put together again."""
 
@@ -116,17 +117,17 @@ def flux_scales(
     return np.where(mean > 0, mean, 1)
 
 
-class Scales(Protocol):
-    """What the data of each object are divided by before components are taken."""
+def _filled(flux: np.ndarray, ivar: np.ndarray, cut: Cut) -> np.ndarray:
+    return np.where(ivar > 0, flux, block_means(flux, ivar, cut))
 
-    def __call__(
-        self, flux: Float[np.ndarray, "b ..."], ivar: Float[np.ndarray, "b ..."]
-    ) -> Float[np.ndarray, "b ..."]: ...
+
+Scales = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Of flux and ivar: what the data of each object are divided by."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatchPCA:
-    """Principal components of patches, with zeros where data are not valid.
+    """Principal components of patches; block means stand where data are not valid.
 
     Attributes:
         components: numbers per patch.
@@ -147,7 +148,7 @@ class PatchPCA:
     ) -> Float[np.ndarray, "b ..."]:
         """Data from the components of their patches."""
         scale = self.scales(flux, ivar)
-        patches = cut.patches(flux / scale)
+        patches = cut.patches(_filled(flux, ivar, cut) / scale)
         flat = patches.reshape(-1, patches.shape[2] * patches.shape[3])
         mean, basis = self._learned(cut, flat.shape[1])
         found = (flat - mean) @ basis.T @ basis + mean
@@ -158,7 +159,8 @@ class PatchPCA:
         if (cut, width) not in self._known:
             total, square, count = np.zeros(width), np.zeros((width, width)), 0
             for flux, ivar in self.lessons:
-                patches = cut.patches(flux / self.scales(flux, ivar))
+                whole = _filled(flux, ivar, cut) / self.scales(flux, ivar)
+                patches = cut.patches(whole)
                 flat = patches.reshape(-1, patches.shape[2] * patches.shape[3])
                 if flat.shape[1] == width:
                     flat = flat.astype(np.float64)

@@ -75,9 +75,9 @@ def sums(
     """Sum and number of the finite values of each object, where chosen."""
     there = np.isfinite(values)
     there = there if chosen is None else there & chosen
-    flat = np.where(there, values, 0).reshape(len(values), -1)
-    count = there.reshape(len(values), -1).sum(axis=1)
-    return np.stack([flat.sum(axis=1, dtype=np.float64), count], axis=1)
+    axes = tuple(range(1, values.ndim))
+    total = np.where(there, values, 0).sum(axis=axes, dtype=np.float64)
+    return np.stack([total, there.sum(axis=axes)], axis=1)
 
 
 def ratio(pairs: Float[np.ndarray, "b 2"]) -> float:
