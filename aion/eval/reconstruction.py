@@ -213,6 +213,9 @@ def spectrum_rows(question: str, seen: Sequence[Measured], guesses: Guesses) -> 
         rows.append(row((question, method, "error, median over objects"), each, middle))
         for number, metric in enumerate(names):
             rows.append(row((question, method, metric), whole[place == number]))
+        for number, metric in enumerate(names):
+            where = (question, method, f"{metric}, median")
+            rows.append(row(where, each[place == number], middle))
         r2 = [determination(one, guess) for one, guess in zip(seen, found, strict=True)]
         clear = np.concatenate(r2)[level > CLEAR]
         for word, statistic in (("mean", mean), ("median", middle)):

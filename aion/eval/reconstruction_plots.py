@@ -24,14 +24,33 @@ RESIDUAL = 4.0
 _LEAST = 1e-4  # of an error that still has a place on a logarithmic axis
 
 
-def _spread(level: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Piece and row of objects from bright to faint, the brightest tenth left out."""
+Places = Sequence[tuple[int, int]]
+"""Instrument and row of objects."""
+
+
+def _ordered(level: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Objects from high to low; those without a level left out."""
     places = [(n, i) for n, part in enumerate(level) for i in range(len(part))]
     values = np.concatenate(list(level))
-    order = [int(i) for i in np.argsort(-values) if np.isfinite(values[i])]
-    count = min(SHOWN, len(order))
-    chosen = np.linspace(0.05, 0.9, count) * (len(order) - 1)
-    return [places[order[int(n)]] for n in chosen]
+    return [places[i] for i in np.argsort(-values).tolist() if np.isfinite(values[i])]
+
+
+def _spread(level: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Objects from high to low, without those at both ends."""
+    order = _ordered(level)
+    chosen = np.linspace(0.05, 0.9, min(SHOWN, len(order))) * (len(order) - 1)
+    return [order[int(n)] for n in chosen]
+
+
+def worst(seen: Sequence[Measured], guesses: Sequence[np.ndarray]) -> Places:
+    """The objects with the largest errors to the truth, the largest first.
+
+    Args:
+        seen: data instrument by instrument.
+        guesses: reconstructions.
+    """
+    pairs = zip(seen, guesses, strict=True)
+    return _ordered([mean_of(one.errors(guess)) for one, guess in pairs])[:SHOWN]
 
 
 def plot_images(
@@ -39,6 +58,7 @@ def plot_images(
     guesses: Sequence[np.ndarray],
     bands: Sequence[Sequence[str]],
     path: Path,
+    chosen: Places | None = None,
 ) -> Path | None:
     """Input, reconstruction, truth and residual in sigma, one object a row.
 
@@ -50,9 +70,10 @@ def plot_images(
         guesses: reconstructions.
         bands: names of the bands of each instrument.
         path: of the PNG file.
+        chosen: which objects; some from bright to faint by default.
     """
     level = [mean_of(np.where(v.valid, v.flux**2 * v.ivar, np.nan)) for v in seen]
-    chosen = _spread(level)
+    chosen = _spread(level) if chosen is None else chosen
     if not chosen:
         return None
     shape = {"figsize": (9.2, 2.2 * len(chosen) + 0.4), "squeeze": False}
@@ -99,6 +120,7 @@ def plot_spectra(
     guesses: Sequence[np.ndarray],
     wavelengths: Sequence[np.ndarray],
     path: Path,
+    chosen: Places | None = None,
 ) -> Path | None:
     """Data, reconstruction and truth with residuals in sigma, one object a row.
 
@@ -107,9 +129,10 @@ def plot_spectra(
         guesses: reconstructions.
         wavelengths: of each instrument, Angstrom, [l] or [b, l].
         path: of the PNG file.
+        chosen: which objects; some from bright to faint by default.
     """
     level = [mean_of(np.where(v.valid, v.flux * v.ivar**0.5, np.nan)) for v in seen]
-    chosen = _spread(level)
+    chosen = _spread(level) if chosen is None else chosen
     if not chosen:
         return None
     ratios = [3, 1.2] * len(chosen)
@@ -120,7 +143,9 @@ def plot_spectra(
             line = line[row] if line.ndim > 1 else line
             pair = axes[2 * number], axes[2 * number + 1]
             _spectrum_pair(pair, one, guesses[piece], line, row)
-        axes[0].legend(loc="upper right", ncols=3, fontsize=9)
+        whole.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3
+        )
         axes[-1].set_xlabel(r"vacuum wavelength [$\mathrm{\AA}$]")
         whole.supylabel(r"flux [$10^{-17}$ erg/s/cm$^2$/$\mathrm{\AA}$]")
     return path
@@ -148,7 +173,8 @@ def _spectrum_pair(
     top.set_title(f"median data S/N {_typical(one, row):.1f} per pixel", fontsize=9)
     top.tick_params(labelbottom=False)
     residual = (data - model) * np.sqrt(one.ivar[row])
-    bottom.plot(line, residual, color=GREY, lw=0.4)
+    # What is beyond the panel is drawn at its edge.
+    bottom.plot(line, np.clip(residual, -RESIDUAL, RESIDUAL), color=GREY, lw=0.4)
     bottom.axhline(0, color="black", lw=0.6)
     bottom.set(ylim=(-RESIDUAL, RESIDUAL), ylabel=r"$\sigma$")
     for axis in pair:
@@ -206,7 +232,7 @@ def plot_pixel_errors(
             count += np.histogram(signal[good], edges)[0]
         mean = np.where(count >= 20, total / np.maximum(count, 1), np.nan)
         curves[method] = np.sqrt(edges[1:] * edges[:-1]), mean
-    return _plot_curves(name, curves, ("true S/N of a pixel", "mean"), path)
+    return _plot_curves(name, curves, ("true S/N of a pixel", "mean error"), path)
 
 
 def plot_object_errors(
@@ -225,7 +251,7 @@ def plot_object_errors(
         ]
         values = [np.median(v) if len(v) >= 3 else np.nan for v in inside]
         curves[method] = np.sqrt(edges[1:] * edges[:-1]), np.array(values)
-    labels = ("median true S/N of an object", "median over objects of mean")
+    labels = ("median true S/N of an object", "median error of objects")
     return _plot_curves(name, curves, labels, path)
 
 
@@ -256,7 +282,7 @@ def _plot_curves(
         # Whole decades, or their ticks' labels are too many to read.
         ax.set_xlim(10 ** np.floor(low - 0.05), 10 ** np.ceil(high + 0.05))
         ax.set_xlabel(labels[0])
-        ax.set_ylabel(rf"{labels[1]} (reconstruction - truth)$^2$ / $\sigma^2$")
+        ax.set_ylabel(rf"{labels[1]} [$\sigma^2$]")
         top = max(np.nanmax(y) for m, (_, y) in curves.items() if m != "blank")
         ax.set_ylim(top=10 * max(float(top), 1.0))
         ax.legend()

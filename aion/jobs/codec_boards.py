@@ -214,6 +214,11 @@ class Images(_Fluxes):
         bands = [[b.name for b in piece.observation.bands] for piece in self.pieces]
         path = folder / f"{slug(self.name)}-examples.png"
         plots.plot_images(seen, guesses[CODEC], bands, path)
+        path, chosen = (
+            folder / f"{slug(self.name)}-worst.png",
+            plots.worst(seen, guesses[CODEC]),
+        )
+        plots.plot_images(seen, guesses[CODEC], bands, path, chosen)
         path = folder / f"{slug(self.name)}-errors.png"
         plots.plot_pixel_errors(self.name, seen, guesses, path)
 
@@ -274,6 +279,11 @@ class Spectra(_Fluxes):
         lines = [piece.observation.wavelength for piece in self.pieces]
         path = folder / f"{slug(self.name)}-examples.png"
         plots.plot_spectra(seen, guesses[CODEC], lines, path)
+        path, chosen = (
+            folder / f"{slug(self.name)}-worst.png",
+            plots.worst(seen, guesses[CODEC]),
+        )
+        plots.plot_spectra(seen, guesses[CODEC], lines, path, chosen)
         path = folder / f"{slug(self.name)}-errors.png"
         plots.plot_object_errors(self.name, seen, guesses, path)
 

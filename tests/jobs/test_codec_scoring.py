@@ -138,8 +138,8 @@ def test_a_run_is_scored_from_the_command_line(name, run, capsys):
     if name == "sdss_spectrum":
         assert found["block mean", "EW h_alpha"] < 0.5
     made = {p.name for p in (folder / "evaluation" / "plots").iterdir()}
-    errors = set() if name == "legacy_segmentation" else {f"{name}-errors.png"}
-    assert made == {f"{name}-examples.png"} | errors
+    more = () if name == "legacy_segmentation" else ("errors", "worst")
+    assert made == {f"{name}-{word}.png" for word in ("examples", *more)}
 
 
 @pytest.mark.parametrize("name", ["legacy_image", "sdss_spectrum"])
