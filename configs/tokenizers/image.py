@@ -18,8 +18,8 @@ SIZES = {
     "nano": {
         "network": {"width": 96, "encoder_blocks": 2, "decoder_blocks": 4},
         "batch": 32,
-        "steps": 4500,
-        "learning_rate": 1e-2,
+        "steps": 3600,
+        "learning_rate": 5e-3,
     },
     "aion1": {
         "network": {"width": 512, "encoder_blocks": 12, "decoder_blocks": 12},
@@ -82,6 +82,6 @@ def get_config(arg=None):
                 "checkpoint_every": 500,
             },
             "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
-            "guard": {"fraction": 0.25, "armed": 500},
+            "guard": {"fraction": 0.1, "armed": 500},
         }
     )

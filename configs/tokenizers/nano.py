@@ -7,10 +7,11 @@ Commands, after the three trainings of this folder:
     aion tokenize --config=configs/tokenizers/nano.py --workdir=runs/nano --workers=2
 
 The first makes the bundle that is shipped as "nano"; its scores are in
-tokenizers/README.md. In a configuration of your own `data.bundle = "nano"` takes it as
-it is, and `data.source` names your files.
+tokenizers/README.md. With --config=configs/tokenizers/nano.py:bundle=nano nothing has
+to be trained, and `data.source` may name your own files.
 
-Arguments: `runs=FOLDER` holds the trainings, `objects=N` of the sky that is tokenized.
+Arguments: `runs=FOLDER` holds the trainings, `objects=N` of the sky that is tokenized,
+`bundle=NAME` a bundle that exists, a folder or "nano".
 """
 
 from aion.config import parse_arg
@@ -43,10 +44,10 @@ def fitted():
 
 
 def get_config(arg=None):
-    """The configuration; `arg` is "runs=runs,objects=20000"."""
+    """The configuration; `arg` is "objects=20000,bundle=nano"."""
     from ml_collections import ConfigDict
 
-    args = parse_arg(arg, runs="runs", objects=20_000)
+    args = parse_arg(arg, runs="runs", objects=20_000, bundle="")
     return ConfigDict(
         {
             "data": {
@@ -58,6 +59,7 @@ def get_config(arg=None):
                         "everywhere": True,
                     },
                 },
+                "bundle": args["bundle"],
                 "trained": tuple(
                     {
                         "name": word,

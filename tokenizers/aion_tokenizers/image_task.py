@@ -46,6 +46,9 @@ class ImageTask:
         drop: share of the images that lose one band in training, or more.
         hide: share of the images whose PSF the decoder is not told.
         amount: of recorruption, a.
+        evenness: 1 weights images by the inverse of their misfit, so that a bright one
+            counts as much as a faint one, 0 not at all.
+        soft: misfit below which images have equal weights.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
@@ -55,7 +58,9 @@ class ImageTask:
     channels: int = 5
     drop: float = 0.25
     hide: float = 0.2
-    amount: float = 0.5
+    amount: float = 1.0
+    evenness: float = 0.5
+    soft: float = 0.5
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -155,10 +160,10 @@ class ImageTask:
         return np.pad(values, widths, constant_values=value)
 
     def prepare(self, batch: dict[str, Array]) -> dict[str, Array]:
-        """The batch with the weight of each image's pixels."""
+        """The batch with the share of one pixel in the loss."""
         total = jnp.maximum(jnp.sum(batch["valid"]), 1.0)
-        weight = jnp.broadcast_to(1.0 / total, (batch["valid"].shape[0],))
-        return batch | {"weight": weight}
+        share = jnp.broadcast_to(1.0 / total, (batch["valid"].shape[0],))
+        return batch | {"share": share}
 
     def loss(
         self,
@@ -184,9 +189,12 @@ class ImageTask:
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
         residual = guess - pair.second
         variance = pair.excess * jnp.square(part["sigma"])
-        weight = part["weight"][:, None, None, None] * valid
-        misfit = robust(residual * jax.lax.rsqrt(variance))
-        loss = jnp.sum(misfit * weight) * pair.excess + found.loss
+        misfit = valid * robust(residual * jax.lax.rsqrt(variance))
+        axes = (1, 2, 3)
+        pixels = jnp.sum(valid, axis=axes)
+        each = jnp.sum(misfit, axis=axes) / jnp.maximum(pixels, 1.0)
+        evened = (self.soft + jax.lax.stop_gradient(each)) ** -self.evenness
+        loss = jnp.sum(part["share"] * pixels * each * evened) + found.loss
         square = jnp.where(valid > 0, jnp.square(residual) / variance, 0.0)
         sums = {
             "counts": found.counts,
