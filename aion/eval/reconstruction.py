@@ -116,7 +116,8 @@ def row(
     """
     question, method, metric = where
     finite = np.isfinite(values).any(axis=tuple(range(1, values.ndim)))
-    there = values[:, 1] > 0 if statistic is ratio else finite
+    pairs = statistic in (ratio, mean_ratio)
+    there = values[:, 1] > 0 if pairs else finite
     kept = values[there]
     value = error = float("nan")
     if len(kept):
@@ -321,13 +322,21 @@ def _sure(one: Measured, pixel_scale: float) -> Bool[np.ndarray, "b c"]:
     return whole & (flux > SURE * noise)
 
 
-def overlap(
+def overlaps(
     guess: Bool[np.ndarray, "b y x"], truth: Bool[np.ndarray, "b y x"]
-) -> Float64[np.ndarray, " b"]:
-    """Intersection over union of each map; NaN where both are empty."""
-    both = (guess & truth).sum(axis=(1, 2))
-    either = (guess | truth).sum(axis=(1, 2))
-    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
+) -> Float64[np.ndarray, "b 2"]:
+    """Pixels in both and pixels in either of each map.
+
+    `ratio` of them is the intersection over union of all maps together.
+    """
+    pair = [(guess & truth).sum(axis=(1, 2)), (guess | truth).sum(axis=(1, 2))]
+    return np.stack(pair, axis=1).astype(np.float64)
+
+
+def mean_ratio(pairs: Float[np.ndarray, "b 2"]) -> float:
+    """Mean over objects of the first over the second; where the second is not 0."""
+    some = pairs[pairs[:, 1] > 0]
+    return float(np.mean(some[:, 0] / some[:, 1])) if len(some) else float("nan")
 
 
 def code_statistics(codes: np.ndarray, total: int) -> dict[str, float]:

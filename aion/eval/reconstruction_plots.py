@@ -209,6 +209,7 @@ def plot_maps(
             )
             for axis in line:
                 axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
         for axis, title in zip(
             axes[0], ("map", "reconstruction", "difference"), strict=True
         ):

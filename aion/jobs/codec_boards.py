@@ -318,11 +318,13 @@ class Maps:
                     BLOCKS: _mostly(there, cut),
                 }.items():
                     key = (method, f"IoU{word}")
-                    parts.setdefault(key, []).append(scores.overlap(found, there))
-        rows = [
-            scores.row((self.name, *key), np.concatenate(each), scores.mean)
-            for key, each in parts.items()
-        ]
+                    parts.setdefault(key, []).append(scores.overlaps(found, there))
+        rows: Rows = []
+        for (method, metric), each in parts.items():
+            pairs, together = np.concatenate(each), f"{metric}, all pixels together"
+            where = (self.name, method, metric)
+            rows.append(scores.row(where, pairs, scores.mean_ratio))
+            rows.append(scores.row((self.name, method, together), pairs))
         rows += code_rows(self.codec, self.name, codes)
         plots.plot_maps(shown, folder / f"{slug(self.name)}-examples.png")
         return [row for row in rows if row["count"]]

@@ -20,9 +20,10 @@ from aion.eval.reconstruction import (
     flux_errors,
     image_rows,
     mean_of,
+    mean_ratio,
     median_signal,
     middle,
-    overlap,
+    overlaps,
     ratio,
     row,
     shape_errors,
@@ -219,8 +220,10 @@ def test_overlaps_leave_empty_maps_out():
     truth[0, :2], truth[1, 0] = True, True
     guess = np.zeros((3, 4, 4), bool)
     guess[0, :1] = True
-    found = overlap(guess, truth)
-    assert found[:2].tolist() == [0.5, 0] and np.isnan(found[2])
+    pairs = overlaps(guess, truth)
+    assert pairs.tolist() == [[4, 8], [0, 4], [0, 0]]
+    assert mean_ratio(pairs) == 0.25 and ratio(pairs) == pytest.approx(4 / 12)
+    assert row(("q", "m", "x"), pairs, mean_ratio)["count"] == 2
 
 
 def test_codes_used_evenly_have_full_entropy():
