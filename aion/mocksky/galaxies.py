@@ -89,9 +89,9 @@ def _table() -> dict[str, np.ndarray]:
 
 
 def _infrared(wavelength: np.ndarray) -> np.ndarray:
-    """How much fainter old galaxies are than the old template, mag.
+    """How much fainter galaxies are than the templates beyond 1.3 micron, mag.
 
-    Fitted to z - W1 of luminous red galaxies.
+    Fitted to z - W1 of luminous red galaxies and, as much, of emission-line galaxies.
     """
     return 0.27 * expit((np.log(wavelength / 13_000.0)) / 0.15)
 
@@ -103,7 +103,7 @@ def _populations() -> np.ndarray:
     grid = np.linspace(ends[0], ends[1], table["flux"].shape[1])
     logs = CubicSpline(grid, np.log(table["flux"]), axis=1)(np.log(WAVELENGTH))
     flux, fine = np.exp(logs), len(_FINE)
-    flux[_OLD] *= 10 ** (-0.4 * _infrared(WAVELENGTH))
+    flux *= 10 ** (-0.4 * _infrared(WAVELENGTH))
     several = np.repeat(flux[None], len(_DISPERSIONS), 0)
     for place, sigma in enumerate(_DISPERSIONS[1:], start=1):
         pixels = np.sqrt(sigma**2 - _DISPERSIONS[0] ** 2) / LIGHT / STEP

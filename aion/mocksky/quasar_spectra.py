@@ -121,7 +121,7 @@ _IRON = (
     (5450.0, 0.0),
 )
 _BALMER = 0.19
-_SOFTER = 0.34
+_SOFTER = 0.24
 """Balmer continuum over the disk at its edge; what is added to the slope of the disk
 redward of `PIVOT`; the former from the same fit, the latter held to z - W1, too."""
 PIVOT = 5100.0

@@ -76,7 +76,7 @@ def _rows() -> QuasarRows:
         iron=np.exp(0.35 * normal[:, 3]),
         host=host,
         reddening=0.015 * cube[:, 4] + (0.13 + 0.5 * faint) * tail**1.5,
-        dust=0.8 * np.exp(0.5 * normal[:, 6]),
+        dust=0.65 * np.exp(0.5 * normal[:, 6]),
         absolute=absolute,
     )
 

@@ -40,11 +40,12 @@ NOVEL_SHIFT = 0.05
 BAND_NAMES = tuple(BANDS)
 
 # 5 sigma point-source depth, AB mag. Legacy: Dey et al. 2019 (DECaLS, two passes), i
-# from DR10; W1..W4: Meisner et al. 2021 and Wright et al. 2010, on the AB system; HSC
+# from DR10; W1 and W2: with the confusion of faint neighbours, where half of the sources
+# are found (Schlafly et al. 2019); W3 and W4: Wright et al. 2010, on the AB system; HSC
 # Wide: Aihara et al. 2022; SDSS: York et al. 2000; Gaia: see `aion.mocksky.gaia`.
 _DEPTHS = {
     "DES": (24.7, 23.9, 23.6, 23.0),
-    "WISE": (21.7, 20.9, 17.0, 15.0),
+    "WISE": (20.45, 20.0, 17.0, 15.0),
     "HSC": (26.5, 26.1, 25.9, 25.1, 24.4),
     "SDSS": (22.15, 23.13, 22.70, 22.20, 20.71),
     "GAIA": (23.0, 22.0, 22.0),

@@ -87,6 +87,8 @@ class FieldAutoencoder(nnx.Module):
         )
         self.before = LayerNorm(width)
         self.to_latent = Dense(width, len(sizes.levels), rngs)
+        # Large latents sit where the quantizer's bound is flat and hardly learn.
+        self.to_latent.weight[...] = 0.1 * self.to_latent.weight[...]
         self.from_latent = Dense(len(sizes.levels), width, rngs)
         self.decoder = nnx.List(
             FieldBlock(width, rngs) for _ in range(sizes.decoder_blocks)
