@@ -65,7 +65,7 @@ def _rows() -> QuasarRows:
     normal = ndtri(np.clip(cube, 0.01, 0.99))
     absolute = BRIGHTEST + (FAINTEST - BRIGHTEST) * cube[:, 0]
     baldwin = 10 ** (0.05 * (absolute + 24.6))
-    host = 1.45 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.8 * normal[:, 5])
+    host = 1.2 * 10 ** (0.4 * (absolute + 21.5)) * np.exp(0.8 * normal[:, 5])
     # The faint, which SDSS finds as galaxies, may be far redder.
     faint = np.clip((absolute + 22.8) / 1.5, 0.0, 1.0)
     tail = np.maximum(cube[:, 4] - 0.7 + 0.2 * faint, 0.0) / (0.3 + 0.2 * faint)
