@@ -143,6 +143,33 @@ class MmuSource:
                 yield records(here, observations, told)
             self._ledger.note(partition, Quarantine(1, total, done, faults))
 
+    def read_ids(self, partition: str, ids: np.ndarray) -> Iterator[Records]:
+        """The records of some objects; only batches of rows that hold one are read.
+
+        Args:
+            partition: a file.
+            ids: names of objects as `Records.object_id` has them; unknown ones are not
+                given.
+
+        Raises:
+            DataError: as `read`.
+        """
+        recipes = chosen(RECIPES[self.layout.name], self.modalities)
+        path, told = self._path(partition), self._told(partition)
+        with self._ledger.files(partition), opened(path, told) as file:
+            columns = columns_of(recipes, file)
+            total, place = self._check(file, told, columns), self._place(file, told)
+            names = (self.layout.id_column, *self._coordinates(file))
+            good, faults = checked_rows(place, told, names)
+            self._ledger.judge(faults)
+            wanted = good & np.isin(place.object_id.astype(np.str_), ids)
+            for start in range(0, total, self.batch):
+                rows = slice(start, start + self.batch)
+                if (keep := wanted[rows]).any():
+                    found = self._columns(file, told, columns, rows, keep)
+                    here = place.take(rows).take(keep)
+                    yield records(here, observed(recipes, found, told), told)
+
     def positions(self, partition: str) -> Positions:
         """Name and place of all rows of a file, also of bad ones.
 

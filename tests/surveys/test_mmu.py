@@ -297,3 +297,25 @@ def test_nonsense(write_set, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="nothing that is known"):
         open_survey(tmp_path / "empty")
+
+
+def test_some_objects_are_read_by_their_ids(write_set, monkeypatch):
+    folder, _ = write_set("desi", rows=(9,))
+    source = open_survey(folder, batch=2)
+    (partition,) = source.partitions()
+    every = list(source.read(partition))
+    names = np.concatenate([r.object_id for r in every])
+    read = []
+    inner = type(source)._columns
+    monkeypatch.setattr(
+        type(source), "_columns", lambda *a: read.append(a[4]) or inner(*a)
+    )
+    found = list(source.read_ids(partition, names[[7, 2]]))
+    assert [n for r in found for n in r.object_id] == [names[2], names[7]]
+    assert [rows.start for rows in read] == [2, 6], "other rows are not touched"
+    (there,) = [r.take(np.flatnonzero(r.object_id == names[7])) for r in every[3:4]]
+    for name, value in there.observations.items():
+        np.testing.assert_array_equal(
+            getattr(found[1].observations[name], "flux", 0), getattr(value, "flux", 0)
+        )
+    assert list(source.read_ids(partition, np.array(["nobody"]))) == []
