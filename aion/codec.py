@@ -247,7 +247,9 @@ class CodecBundle:
         square = on_square(plain, side)
         given = stamp_shape(plain)
         if max(given) > side:
-            told = f"{name}: of {given[0]} x {given[1]} pixels the middle {side} x {side}"
+            told = (
+                f"{name}: of {given[0]} x {given[1]} pixels the middle {side} x {side}"
+            )
             warn(f"{told} is taken", CroppedWarning, stacklevel=2)
         return codec.encode(square)
 

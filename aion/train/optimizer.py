@@ -117,7 +117,9 @@ def make_optimizer(
     clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
     slower = optax.masked(optax.scale(config.free_rows), free_rows)
     never = np.iinfo(np.int32).max
-    guarded = optax.apply_if_finite(optax.chain(clip, _rule(config, steps), slower), never)
+    guarded = optax.apply_if_finite(
+        optax.chain(clip, _rule(config, steps), slower), never
+    )
 
     def update(*arguments: Any, **named: Any) -> Any:
         # Optax counts in integers where it computes in floats, which is meant.
