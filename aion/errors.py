@@ -43,4 +43,4 @@ class WorkdirError(AionError):
 
 
 class CroppedWarning(UserWarning):
-    """Only the middle of images is taken: that is what a modality's tokens stand for."""
+    """Only the middle of images is taken, as large as a modality's tokens tell of."""

@@ -194,10 +194,8 @@ def prepare_survey_shards(
         job.say(f"left out: {line}")
     for modality in bundle:
         side = getattr(bundle.codec(modality.name), "size", 0)
-        if (
-            modality.kind in (Kind.IMAGE, Kind.FIELD)
-            and max(modality.shape[-2:]) > side
-        ):
+        flat = modality.kind in (Kind.IMAGE, Kind.FIELD)
+        if flat and max(modality.shape[-2:]) > side > 0:
             job.say(f"of {modality.name} the middle {side} x {side} pixels are taken")
     settings = {"source": _plain(data.source)}
     shards = tokenize(

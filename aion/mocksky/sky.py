@@ -40,8 +40,8 @@ NOVEL_SHIFT = 0.05
 BAND_NAMES = tuple(BANDS)
 
 # 5 sigma point-source depth, AB mag. Legacy: Dey et al. 2019 (DECaLS, two passes), i
-# from DR10; W1 and W2: with the confusion of faint neighbours, where half of the sources
-# are found (Schlafly et al. 2019); W3 and W4: Wright et al. 2010, on the AB system; HSC
+# from DR10; W1 and W2: with the confusion of faint neighbours, where half of the
+# sources are found (Schlafly et al. 2019); W3 and W4: Wright et al. 2010, AB; HSC
 # Wide: Aihara et al. 2022; SDSS: York et al. 2000; Gaia: see `aion.mocksky.gaia`.
 _DEPTHS = {
     "DES": (24.7, 23.9, 23.6, 23.0),

@@ -23,24 +23,37 @@ TRAINED = {
 }
 
 
+FLUXES = (
+    *(f"legacy_flux_{band}" for band in ("g", "r", "i", "z", "w1", "w2", "w3", "w4")),
+    *(f"gaia_flux_{band}" for band in ("g", "bp", "rp")),
+)
+NUMBERS = (
+    "legacy_shape_r",
+    "legacy_shape_e1",
+    "legacy_shape_e2",
+    "legacy_ebv",
+    *(f"hsc_a_{band}" for band in "grizy"),
+    *(f"hsc_mag_{band}" for band in "grizy"),
+    "hsc_shape_11",
+    "hsc_shape_22",
+    "hsc_shape_12",
+    "gaia_parallax",
+    "ra",
+    "dec",
+    "gaia_xp_bp",
+    "gaia_xp_rp",
+)
+
+
 def fitted():
     """Rows of all modalities that need no training."""
-    from aion import MODALITIES
-
-    special = {
-        "redshift": {"word": "coarse_fine"},
-        "legacy_catalog": {"word": "objects", "size": 160},
-    }
-    trained = {name for names in TRAINED.values() for name in names}
-    rows = []
-    for modality in MODALITIES.values():
-        if modality.name in trained:
-            continue
-        flux = "flux" in modality.name
-        asinh = {"word": "empirical", "compression": "asinh", "scale": 0.1}
-        codec = special.get(modality.name, asinh if flux else None)
-        rows.append({"name": modality.name} | ({"codec": codec} if codec else {}))
-    return tuple(rows)
+    asinh = {"word": "empirical", "compression": "asinh", "scale": 0.1}
+    return (
+        {"name": "legacy_catalog", "codec": {"word": "objects", "size": 160}},
+        {"name": "redshift", "codec": {"word": "coarse_fine"}},
+        *({"name": name, "codec": asinh} for name in FLUXES),
+        *({"name": name} for name in NUMBERS),
+    )
 
 
 def get_config(arg=None):

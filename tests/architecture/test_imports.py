@@ -21,6 +21,7 @@ LAYERS = (
         "config",
         "errors",
         "hashes",
+        "cropping",
     },
     {"codec", "layouts", "records", "splits"},
     {"surveys", "mocksky", "data", "model", "sampling"},

@@ -20,11 +20,14 @@ CONFIG = """
 def get_config():
     from ml_collections import ConfigDict
     return ConfigDict({{"data": {{
-        "source": {{"kind": "files", "settings": {{"path": {path!r}, "on_bad": "quarantine"}}}},
+        "source": {{"kind": "files",
+                    "settings": {{"path": {path!r}, "on_bad": "quarantine"}}}},
         "bundle": "",
         "trained": {trained!r},
-        "fitted": ({{"name": "ra"}}, {{"name": "gaia_parallax"}}, {{"name": "gaia_flux_g",
-            "codec": {{"word": "empirical", "bins": 16, "compression": "asinh"}}}}),
+        "fitted": (
+            {{"name": "ra"}}, {{"name": "gaia_parallax"}},
+            {{"name": "gaia_flux_g", "codec":
+              {{"word": "empirical", "bins": 16, "compression": "asinh"}}}}),
         "objects": 60,
     }}}})
 """
