@@ -87,13 +87,16 @@ def make_step(
         mesh: the mesh of the state.
         accumulate: parts that the batch is cut into, to save memory.
 
-    Metrics are `loss`, `gradient_norm`, and the sums of the task; the state's buffers
-    are donated.
+    Metrics are `loss`, `gradient_norm`, and the sums of the task. What the loss writes
+    to variables that are no parameters (the averages of a codebook) is carried on, but
+    for steps that are skipped; the state is donated.
     """
 
     def loss(params: Any, buffers: Any, part: Any, key: Array) -> Any:
-        module = nnx.merge(graph, params, buffers)
-        return task.loss(module, part, key, mesh)
+        module = nnx.merge(graph, params, buffers, copy=True)
+        value, sums = task.loss(module, part, key, mesh)
+        _, _, moved = nnx.split(module, nnx.Param, ...)
+        return (value, (sums, moved))
 
     gradient = jax.value_and_grad(loss, has_aux=True)
 
@@ -101,21 +104,28 @@ def make_step(
     def step(state: TrainState, batch: Any, key: Array) -> Any:
         prepared = task.prepare(batch)
         key = jax.random.fold_in(key, state.step)
-        run = partial(gradient, state.params, state.buffers)
+        params, buffers = state.params, state.buffers
         if accumulate == 1:
-            (value, sums), grads = run(prepared, key)
+            (value, (sums, moved)), grads = gradient(params, buffers, prepared, key)
         else:
             parts = _parts(prepared, accumulate)
             keys = jax.random.split(key, accumulate)
-            zero = jax.tree.map(
-                lambda x: jnp.zeros(x.shape, x.dtype),
-                jax.eval_shape(run, jax.tree.map(lambda x: x[0], parts), keys[0]),
-            )
 
-            def body(total: Any, part: Any) -> tuple[Any, None]:
-                return jax.tree.map(jnp.add, total, run(*part)), None
+            def run(buffers: Any, part: Any, key: Array) -> Any:
+                (value, (sums, moved)), grads = gradient(params, buffers, part, key)
+                return ((value, sums), grads), moved
 
-            ((value, sums), grads), _ = jax.lax.scan(body, zero, (parts, keys))
+            first = jax.tree.map(lambda x: x[0], parts)
+            shapes, _ = jax.eval_shape(run, buffers, first, keys[0])
+            zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+            def body(carry: Any, part: Any) -> tuple[Any, None]:
+                total, buffers = carry
+                found, buffers = run(buffers, *part)
+                return (jax.tree.map(jnp.add, total, found), buffers), None
+
+            (total, moved), _ = jax.lax.scan(body, (zero, buffers), (parts, keys))
+            (value, sums), grads = total
         updated: Any = optimizer.update(grads, state.optimizer, state.params)
         updates, moments = updated
         params = optax.apply_updates(state.params, updates)
@@ -126,7 +136,11 @@ def make_step(
             "skipped_in_a_row": moments.notfinite_count,
             "sums": sums,
         }
-        return TrainState(params, state.buffers, moments, state.step + 1), metrics
+        skipped = moments.notfinite_count > 0
+        kept = jax.tree.map(
+            lambda old, new: jnp.where(skipped, old, new), buffers, moved
+        )
+        return TrainState(params, kept, moments, state.step + 1), metrics
 
     return step
 
