@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""The shipped bundle on a sky that it has not seen."""
+
+import numpy as np
+import pytest
+
+import aion
+from aion.codec import bundle_folder
+from aion.cropping import on_square
+from aion.mocksky.sky import Sky
+from aion.mockstream import MockSource
+from aion.surveys.opening import open_survey
+
+MOST = 15e6
+"""Bytes that a shipped bundle may have."""
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return aion.CodecBundle.load("nano")
+
+
+@pytest.fixture(scope="module")
+def seen():
+    source = MockSource(Sky(objects=24, seed=77), size=96, everywhere=True)
+    (records,) = source.read(source.partitions()[0])
+    return records.observations
+
+
+def test_it_is_whole_and_small(bundle):
+    assert [m.name for m in bundle] == list(aion.MODALITIES)
+    files = [p for p in bundle_folder("nano").rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < MOST
+    assert bundle.space.num_slots == sum(spec.num_tokens for spec in bundle.space)
+
+
+def test_every_modality_becomes_tokens_and_comes_back(bundle, seen):
+    for spec in bundle.space:
+        codes = bundle.encode(spec.name, seen[spec.name])
+        assert codes.shape[1] == spec.num_tokens
+        assert -1 <= codes.min() <= codes.max() < spec.vocabulary
+        assert (codes >= 0).any(), spec.name
+        back = bundle.decode(spec.name, codes)
+        assert len(back) == len(codes)
+
+
+def in_sigmas(image, values):
+    valid = (image.ivar > 0) & np.isfinite(image.flux)
+    if image.mask is not None:
+        valid &= image.mask
+    return np.square((image.flux - values) * np.sqrt(image.ivar))[valid]
+
+
+@pytest.mark.parametrize("name", ["legacy_image", "hsc_image"])
+def test_images_come_back_to_a_part_of_the_noise(bundle, seen, name):
+    image = seen[name]
+    codes = bundle.encode(name, image)
+    back = bundle.decode(name, codes, bands=image.bands, psf_fwhm=image.psf_fwhm)
+    assert np.isfinite(back.flux).all()
+    ours, blank = in_sigmas(image, back.flux), in_sigmas(image, 0.0)
+    assert np.mean(ours) - 1 < 0.2 * (np.mean(blank) - 1)
+    assert np.median(ours) < 0.55  # of a squared normal number it is 0.455
+
+
+@pytest.mark.parametrize("name", ["desi_spectrum", "sdss_spectrum"])
+def test_spectra_come_back_to_the_noise(bundle, seen, name):
+    spectrum = seen[name]
+    back = bundle.decode(
+        name,
+        bundle.encode(name, spectrum),
+        wavelength=spectrum.wavelength,
+        resolution=spectrum.resolution,
+    )
+    chi = in_sigmas(spectrum, back.flux)
+    assert np.median(chi) < 0.6 and np.mean(chi < 25) > 0.97
+
+
+def test_maps_come_back(bundle, seen):
+    field = seen["legacy_segmentation"]
+    codes = bundle.encode("legacy_segmentation", field)
+    back = bundle.decode("legacy_segmentation", codes)
+    there, known = back.values > 0.08, field.values > 0.08
+    assert np.sum(there & known) / np.sum(there | known) > 0.9
+
+
+@pytest.mark.real
+def test_real_stamps_and_spectra_pass_through_it(bundle, real_data):
+    found = {}
+    for path in (real_data / "hsc", real_data / "desi", real_data / "sdss"):
+        source = open_survey(path)
+        for partition in source.partitions():
+            for records in source.read(partition):
+                found.update(
+                    {(partition, n): o for n, o in records.observations.items()}
+                )
+    stamps = [(n, o) for (_, n), o in found.items() if n in ("hsc_image",)]
+    spectra = [(n, o) for (_, n), o in found.items() if n.endswith("_spectrum")]
+    assert len(stamps) == 3 and len(spectra) == 3
+    for name, image in stamps:
+        image = on_square(image, bundle.codec(name).size)
+        codes = bundle.encode(name, image)
+        back = bundle.decode(name, codes, bands=image.bands, psf_fwhm=image.psf_fwhm)
+        assert (codes >= 0).all() and np.isfinite(back.flux).all()
+        assert np.mean(in_sigmas(image, back.flux)) < np.mean(in_sigmas(image, 0.0))
+    for name, spectrum in spectra:
+        back = bundle.decode(
+            name, bundle.encode(name, spectrum), wavelength=spectrum.wavelength
+        )
+        assert np.isfinite(back.flux).all()
+        assert np.median(in_sigmas(spectrum, back.flux)) < 1.0
