@@ -71,6 +71,25 @@ def _parts(batch: Any, count: int) -> Any:
     )
 
 
+def _accumulated(gradient: Callable, buffers: Any, parts: Any, keys: Array) -> Any:
+    """Sums of ((loss, sums), gradient) over parts of a batch, and the last buffers."""
+
+    def run(buffers: Any, part: Any, key: Array) -> Any:
+        (value, (sums, moved)), grads = gradient(buffers, part, key)
+        return ((value, sums), grads), moved
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes, _ = jax.eval_shape(run, buffers, first, keys[0])
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def body(carry: Any, part: Any) -> tuple[Any, None]:
+        total, buffers = carry
+        found, buffers = run(buffers, *part)
+        return (jax.tree.map(jnp.add, total, found), buffers), None
+
+    return jax.lax.scan(body, (zero, buffers), (parts, keys))[0]
+
+
 def make_step(
     task: Task,
     optimizer: optax.GradientTransformation,
@@ -108,24 +127,9 @@ def make_step(
         if accumulate == 1:
             (value, (sums, moved)), grads = gradient(params, buffers, prepared, key)
         else:
-            parts = _parts(prepared, accumulate)
-            keys = jax.random.split(key, accumulate)
-
-            def run(buffers: Any, part: Any, key: Array) -> Any:
-                (value, (sums, moved)), grads = gradient(params, buffers, part, key)
-                return ((value, sums), grads), moved
-
-            first = jax.tree.map(lambda x: x[0], parts)
-            shapes, _ = jax.eval_shape(run, buffers, first, keys[0])
-            zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-            def body(carry: Any, part: Any) -> tuple[Any, None]:
-                total, buffers = carry
-                found, buffers = run(buffers, *part)
-                return (jax.tree.map(jnp.add, total, found), buffers), None
-
-            (total, moved), _ = jax.lax.scan(body, (zero, buffers), (parts, keys))
-            (value, sums), grads = total
+            parts = _parts(prepared, accumulate), jax.random.split(key, accumulate)
+            run = partial(gradient, params)
+            ((value, sums), grads), moved = _accumulated(run, buffers, *parts)
         updated: Any = optimizer.update(grads, state.optimizer, state.params)
         updates, moments = updated
         params = optax.apply_updates(state.params, updates)
