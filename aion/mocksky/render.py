@@ -156,7 +156,6 @@ def _placed(
     return even, profile * (sin_x * cos_y + cos_x * sin_y)
 
 
-@partial(jax.jit, static_argnames=("size", "grid"))
 def _composed(
     placed: list[tuple[Float[AnyArray, "b _ y x"], Float[AnyArray, "b _ y x"]]],
     fluxes: list[Float[AnyArray, "b c _"]],
@@ -175,6 +174,15 @@ def _composed(
         total.append(sum(both[1:], both[0]).reshape(blur.shape) * blur)
     image = jnp.fft.irfft2(jax.lax.complex(total[0], -total[1]), s=(grid, grid))
     return image[..., :size, :size]
+
+
+# With several threads XLA's Fourier transforms on a CPU differ in the last digit from
+# run to run; the same seed must give the same bytes.
+_alone = jax.jit(
+    _composed,
+    static_argnames=("size", "grid"),
+    compiler_options={"xla_cpu_multi_thread_eigen": False},
+)
 
 
 def render(
@@ -202,7 +210,10 @@ def render(
         Flux per pixel in the unit of `Sources.flux`.
     """
     grid = grid_size(size, border)
-    return _composed(
+    given = jax.tree.leaves((list(groups), psf_weights, psf_sigmas))
+    traced = any(isinstance(x, jax.core.Tracer) for x in given)
+    compose = _composed if traced else _alone  # options are for whole programs
+    return compose(
         [
             _placed(
                 transforms(group.spread, group.weights, grid=grid),
