@@ -210,6 +210,11 @@ class CodecBundle:
                 f"It has {', '.join(self.codecs)}.",
             )
 
+    def __reduce__(self) -> tuple:
+        """For worker processes: codecs travel as what they would be saved as."""
+        parts = [(n, type(c), *c.state()) for n, c in self.codecs.items()]
+        return _restored, (parts, dict(self.serves))
+
     @cached_property
     def space(self) -> TokenSpace:
         """The token space, features included."""
@@ -325,3 +330,10 @@ class CodecBundle:
                     "The files were changed or mixed up; copy the bundle again.",
                 )
         return bundle
+
+
+def _restored(parts: list[tuple], serves: Mapping[Modality, str]) -> CodecBundle:
+    codecs = {
+        name: cls.from_state(config, arrays) for name, cls, config, arrays in parts
+    }
+    return CodecBundle(codecs, serves)

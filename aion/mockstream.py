@@ -7,7 +7,7 @@ takes on disk, 2.4 MB, and to compress, is not spent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,10 @@ class MockSource:
                 f"{', '.join(self.surveys)} have no modality {', '.join(absent)}",
                 f"They have {', '.join(sorted(there))}.",
             )
+
+    def __reduce__(self) -> tuple:
+        """For worker processes: without what is worked out from the fields."""
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     def partitions(self) -> Sequence[str]:
         """Names of the blocks, cell by cell."""

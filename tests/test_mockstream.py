@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The sky without files is the sky of the files."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,12 @@ def test_all_forty_modalities_are_there_and_every_object_once(streamed):
     assert whole.observations["legacy_image"].flux.shape == (24, 4, 96, 96)
     names = np.concatenate([records.object_id for records in streamed])
     assert len(names) == len(set(names)) <= 24
+
+
+def test_it_travels_to_worker_processes():
+    source = MockSource(SKY, ("gaia",), size=96)
+    again = pickle.loads(pickle.dumps(source))
+    assert again == source and again.partitions() == source.partitions()
 
 
 def test_files_matched_and_read_give_the_same_records(streamed, tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The shipped bundle on a sky that it has not seen."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,14 @@ def test_every_modality_becomes_tokens_and_comes_back(bundle, seen):
         assert (codes >= 0).any(), spec.name
         back = bundle.decode(spec.name, codes)
         assert len(back) == len(codes)
+
+
+def test_it_travels_to_worker_processes(bundle, seen):
+    other = pickle.loads(pickle.dumps(bundle))
+    for name in ("hsc_image", "sdss_spectrum", "legacy_segmentation", "redshift"):
+        one, two = (b.encode(name, seen[name]) for b in (bundle, other))
+        np.testing.assert_array_equal(one, two)
+    assert other.digests == bundle.digests
 
 
 def in_sigmas(image, values):
