@@ -210,9 +210,11 @@ class FictionalCameras(_Pictures):
         sample: which objects, a name of `samples.SAMPLES`.
         size: side of the stamps in pixels.
         group: objects per camera.
+        camera: number of the one camera that takes all of them instead.
     """
 
     group: int = 8
+    camera: int | None = None
 
     def read(self, partition: str) -> Iterator[Records]:
         """The objects of a block, `group` at a time.
@@ -226,7 +228,10 @@ class FictionalCameras(_Pictures):
                 [self.sky.seed, 50, block.cell, block.index, number]
             )
             part = scene.take(slice(start, start + self.group))
-            camera = draw_camera(rng, self.size)
+            if self.camera is None:
+                camera = draw_camera(rng, self.size)
+            else:
+                camera = draw_camera(np.random.default_rng(self.camera), self.size)
             yield _records(
                 part, FICTION, *fictional_stamps(part, camera, rng, self.size)
             )

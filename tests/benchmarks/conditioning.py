@@ -3,22 +3,22 @@
 
     python tests/benchmarks/conditioning.py --codec runs/image/best
 
-Loss of test images when the wavelengths, PSF widths or pixel scales that encoder and
-decoder are told are exchanged between bands and images, over the loss when they are
-right; and the errors of other bands when i is missing.
+Loss and error of test images when the wavelengths, PSF widths or pixel scales that
+encoder and decoder are told are exchanged between bands and images, over those when
+they are right; and the errors of other bands when i is missing.
 """
 
 import argparse
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from aion.codec import load_codec
 from aion.config import load_config
-from aion.jobs.codec_training import feeds_of
-from aion_tokenizers.image_task import ImageTask
+from aion.jobs.codec_training import feeds_of, task_of
 from aion_tokenizers.mixing import FIELDS
 
 SHUFFLED = {
@@ -26,7 +26,7 @@ SHUFFLED = {
     "PSF": ("psf_fwhm", "sampling"),
     "pixel scale": ("pixel_scale", "sampling"),
 }
-SEEDS = 3
+SEEDS, STEPS = 3, 6
 
 
 def shuffled(batch, fields, seed):
@@ -45,49 +45,60 @@ def shuffled(batch, fields, seed):
     return changed
 
 
-def measure(codec, batches):
-    """Function of a change of batches -> the mean loss."""
-    task = ImageTask(codec.config)
+def measure(codec, task):
+    """Function of batches and a change of them -> mean loss, and error to the truth.
+
+    The error is the mean over images of log(1 + its mean over pixels), so that not a
+    single bright star decides.
+    """
     graph, state = nnx.split(codec.network)
 
     @jax.jit
-    def loss(state, batch, key):
-        return task.loss(nnx.merge(graph, state), task.prepare(batch), key, None)[0]
+    def both(state, batch, key):
+        module = nnx.merge(graph, state)
+        loss = task.loss(module, task.prepare(batch), key, None)[0]
+        error = jnp.where(known(batch), squares(module, batch), 0.0)
+        pixels = jnp.maximum(known(batch).sum(axis=(1, 2, 3)), 1)
+        return loss, jnp.mean(jnp.log1p(error.sum(axis=(1, 2, 3)) / pixels))
 
-    def mean(change):
+    def mean(batches, change):
         key = jax.random.key(0)
-        return np.mean([float(loss(state, change(b), key)) for b in batches])
+        values = [both(state, change(b), key) for b in batches]
+        return np.mean(np.array(values, np.float64), axis=0)
 
     return mean
 
 
+def known(batch):
+    """Pixels with data whose truth is known."""
+    return (batch["valid"] > 0) & jnp.isfinite(batch["truth"])
+
+
+def squares(module, batch):
+    """Squared errors to the truth, in units of the noise."""
+    pixels = jnp.arcsinh(jnp.where(batch["valid"] > 0, batch["flux"], 0))
+    latent = module.encode(pixels, batch["valid"], batch["told"])
+    values = module.decode(module.quantizer(latent).values, batch["asked"])
+    return jnp.square((jnp.sinh(values) - batch["truth"]) / batch["sigma"])
+
+
 def errors_without_i(codec, batches):
-    """Errors to the truth of g, r and z, with i and without."""
-    task = ImageTask(codec.config)
+    """Errors to the truth of g, r and z of Legacy's images [n], with i and without."""
     graph, state = nnx.split(codec.network)
-
-    @jax.jit
-    def squares(state, batch):
-        module, quantizer = nnx.merge(graph, state), task.network.make_quantizer()
-        pixels = jax.numpy.arcsinh(
-            jax.numpy.where(batch["valid"] > 0, batch["flux"], 0)
-        )
-        latent = module.encode(pixels, batch["valid"], batch["told"])
-        values = module.decode(quantizer(latent).values, batch["asked"])
-        chi = (jax.numpy.sinh(values) - batch["truth"]) / batch["sigma"]
-        return jax.numpy.square(chi)
-
-    totals = np.zeros(2)
+    found = jax.jit(lambda state, batch: squares(nnx.merge(graph, state), batch))
+    rows = []
     for batch in batches:
         legacy = batch["group"] == 0
         part = {k: v[legacy] for k, v in batch.items()}
         kept = part["valid"].copy()
         kept[:, 2] = 0
-        count = kept.sum()
-        for place, valid in enumerate((part["valid"], kept)):
-            square = np.asarray(squares(state, part | {"valid": valid}))
-            totals[place] += np.sum(np.where(kept > 0, square, 0)) / count
-    return totals / len(batches)
+        pair = []
+        for valid in (part["valid"], kept):
+            square = np.asarray(found(state, part | {"valid": valid}))
+            square = np.where(kept > 0, square, 0).sum(axis=(1, 2, 3))
+            pair.append(square / np.maximum(kept.sum(axis=(1, 2, 3)), 1))
+        rows.append(np.stack(pair))
+    return np.concatenate(rows, axis=1)
 
 
 def main():
@@ -98,19 +109,27 @@ def main():
     options = parser.parse_args()
     codec = load_codec(options.codec)
     config = load_config(options.config, []).to_dict()
-    batches = list(feeds_of(config, "test").validation(0))
-    mean = measure(codec, batches)
-    right = mean(lambda batch: batch)
-    print(f"loss {right:.4f}")
-    for name, fields in SHUFFLED.items():
-        rises = [
-            mean(lambda b, s=seed, f=fields: shuffled(b, f, s)) / right - 1
-            for seed in range(SEEDS)
-        ]
-        told = ", ".join(f"{100 * rise:.1f} %" for rise in rises)
-        print(f"{name} shuffled: the loss rises by {told}")
-    whole, without = errors_without_i(codec, batches)
-    print(f"error of Legacy g, r, z: {whole:.3f}; with i missing {without:.3f}")
+    feeds = feeds_of(config, "test")
+    mean = measure(codec, task_of(config))
+    whole = list(feeds.validation(0))
+    aimed = [feeds.batch(step * feeds.data.stay) for step in range(STEPS)]
+    for label, batches in (("squares as in training", aimed), ("images", whole)):
+        right = mean(batches, lambda batch: batch)
+        print(f"{label}: loss {right[0]:.4f}, log(1 + error) {right[1]:.4f}")
+        for name, fields in SHUFFLED.items():
+            rises = [
+                mean(batches, lambda b, s=seed, f=fields: shuffled(b, f, s)) / right - 1
+                for seed in range(SEEDS)
+            ]
+            told = ", ".join(f"{100 * a:.1f} / {100 * b:.1f} %" for a, b in rises)
+            print(f"  {name} shuffled, rise of loss / of the other: {told}")
+    pair = errors_without_i(codec, whole)
+    total, typical = pair.mean(axis=1), np.median(pair, axis=1)
+    print(
+        f"error of Legacy g, r, z in {pair.shape[1]} images: mean {total[0]:.3f}, "
+        f"median {typical[0]:.4f}; with i missing {total[1]:.3f}, {typical[1]:.4f}; "
+        f"median ratio {np.median(pair[1] / pair[0]):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -53,6 +53,16 @@ def test_the_same_partition_is_the_same_images(sky):
         np.testing.assert_array_equal(image.flux, two[name].flux)
 
 
+def test_one_camera_takes_all_if_it_is_named(sky):
+    source = FictionalCameras(sky, size=32, group=8, camera=7)
+    bands = [
+        records.observations["fictional_image"].bands
+        for records in source.read(source.partitions()[0])
+    ]
+    wanted = draw_camera(np.random.default_rng(7), 32).own
+    assert len(bands) > 1 and all(b == wanted for b in bands)
+
+
 def test_nonsense_is_refused(sky):
     with pytest.raises(ConfigError, match="no camera"):
         KnownCamera(sky, camera="vista")

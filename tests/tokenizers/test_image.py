@@ -29,9 +29,10 @@ SIZES = ImageConfig(
 SIDE = 32
 
 
-@pytest.fixture(scope="module")
-def codec() -> ImageCodec:
-    return ImageCodec(SIZES, SIZES.network(nnx.Rngs(1)), SIDE)
+@pytest.fixture(scope="module", params=["fsq", "lfq", "vq"])
+def codec(request) -> ImageCodec:
+    sizes = replace(SIZES, quantizer=request.param, dimension=5)
+    return ImageCodec(sizes, sizes.network(nnx.Rngs(1)), SIDE)
 
 
 def picture(count=2, bands=GRIZ, sides=(SIDE, SIDE), seed=0) -> Image:

@@ -185,6 +185,45 @@ def test_turns_keep_flux_truth_and_mask_together(task):
     assert np.std(chi[batch["valid"] > 0]) == pytest.approx(1, abs=0.03)
 
 
+def test_squares_are_aimed_at_what_is_bright_and_keep_inside(task):
+    """A single bright pixel is in every aimed square, wherever it stands."""
+    seen, truth = blobs("legacy_image", 40, 3)
+    flux = np.zeros_like(seen.flux)
+    rng = np.random.default_rng(1)
+    rows, columns = rng.integers(0, 16, (2, 40))
+    flux[np.arange(40), :, rows, columns] = 1.0
+    image = replace(seen, flux=flux, mask=np.ones(flux.shape, bool))
+    aimed = replace(task, crop=8, windows=3, aim=1.0, drop=0.0)
+    batch = aimed.collate([Sample("legacy_image", image, truth)], rng)
+    assert batch["flux"].shape[0] == 120 and batch["group"].shape == (120,)
+    assert ((batch["flux"][:, :4] > 0).sum(axis=(2, 3)) == 1).all()
+    loose = replace(aimed, aim=0.0).collate([Sample("legacy_image", image)], rng)
+    assert 0 < (loose["flux"] > 0).any(axis=(1, 2, 3)).mean() < 0.8
+
+
+@pytest.mark.parametrize("kind", ["fsq", "lfq", "vq"])
+def test_a_step_moves_a_codebook_and_nothing_but_one(kind):
+    task = ImageTask(ImageConfig(**SIZES, quantizer=kind), side=16, crop=12)
+    batch = arrays(task.collate([sample("legacy_image")], None))
+    module = task.build(jax.random.key(0))
+    graph, params, buffers = nnx.split(module, nnx.Param, ...)
+
+    @jax.jit
+    def moved(params, buffers, key):
+        module = nnx.merge(graph, params, buffers, copy=True)
+        loss, _ = task.loss(module, task.prepare(batch), key, None)
+        return loss, nnx.state(module, nnx.Not(nnx.Param))
+
+    loss, after = moved(params, buffers, jax.random.key(1))
+    _, scored = moved(params, buffers, None)
+    assert np.isfinite(loss)
+    old, new, still = (jax.tree.leaves(x) for x in (buffers, after, scored))
+    assert len(old) == (3 if kind == "vq" else 0)
+    for before, changed, same in zip(old, new, still, strict=True):
+        assert not np.array_equal(before, changed)
+        np.testing.assert_array_equal(before, same)
+
+
 def test_bad_pixels_carry_no_gradient(task):
     batch = arrays(task.collate([sample("legacy_image")], None))
     valid = batch["valid"].at[:, 1, 3:9].set(0.0)

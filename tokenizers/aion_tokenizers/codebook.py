@@ -184,6 +184,16 @@ class VectorQuantizer(nnx.Module):
         self.sums = Averages(book.sums)
 
     @property
+    def num_codes(self) -> int:
+        """Number of codes."""
+        return self.config.num_codes
+
+    @property
+    def dimension(self) -> int:
+        """Length of a latent."""
+        return self.config.dimension
+
+    @property
     def book(self) -> Codebook:
         """The codebook as it is."""
         return Codebook(self.vectors[...], self.sizes[...], self.sums[...])

@@ -6,18 +6,17 @@ raster order. Codes of patches come first, codes of scales behind them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32
 
-from aion.config import to_dataclass
-from aion.errors import ArtefactError, DataError
+from aion.config import to_dataclass, to_plain
+from aion.errors import ArtefactError, ConfigError, DataError
 from aion.instrument import BANDS, INSTRUMENTS, Band, find_band
 from aion.modality import Modality
 from aion.observation import Image, Observation
@@ -35,7 +34,8 @@ from aion_tokenizers.image_pixels import (
     units,
 )
 from aion_tokenizers.mixing import describe_bands
-from aion_tokenizers.quantizers import FSQ, LFQ
+from aion_tokenizers.network_state import filled_network, network_arrays
+from aion_tokenizers.quantization import Quantizer
 
 _TYPICAL_SCALE = 0.25  # arcsec per pixel of a survey without a camera in the table
 _HALF = 25.6  # arcsec to the edge of the square whose coordinates slots are told in
@@ -96,10 +96,10 @@ class ImageCodec:
 
         return to_dataclass(ImageTask, settings, "codec")
 
-    @cached_property
-    def quantizer(self) -> FSQ | LFQ:
+    @property
+    def quantizer(self) -> Quantizer:
         """Latents to codes."""
-        return self.config.make_quantizer()
+        return self.network.quantizer
 
     @property
     def patch_codes(self) -> int:
@@ -111,12 +111,12 @@ class ImageCodec:
         graph, state = nnx.split(self.network)
 
         def to_codes(state: Any, pixels: Any, valid: Any, bands: Any) -> Any:
-            latent = nnx.merge(graph, state).encode(pixels, valid, bands)
-            return self.quantizer.encode(latent)
+            network = nnx.merge(graph, state)
+            return network.quantizer.encode(network.encode(pixels, valid, bands))
 
         def to_pixels(state: Any, codes: Any, bands: Any) -> Any:
-            latent = self.quantizer.decode(codes)
-            return nnx.merge(graph, state).decode(latent, bands)
+            network = nnx.merge(graph, state)
+            return network.decode(network.quantizer.decode(codes), bands)
 
         return jax.jit(to_codes), jax.jit(to_pixels), state
 
@@ -258,12 +258,8 @@ class ImageCodec:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Config and arrays for `from_state`."""
-        values = asdict(self.config) | {"levels": list(self.config.levels)}
-        arrays = {
-            ".".join(map(str, path)): np.asarray(value)
-            for path, value in _flat(nnx.state(self.network, nnx.Param))
-        }
-        return {"network": values, "size": self.size}, arrays
+        config = {"network": to_plain(self.config), "size": self.size}
+        return config, network_arrays(self.network)
 
     @classmethod
     def from_state(
@@ -274,33 +270,14 @@ class ImageCodec:
         Raises:
             ArtefactError: settings or arrays that are not this codec's.
         """
-        fix = "Export the codec again."
         try:
             sizes = to_dataclass(ImageConfig, config["network"], "network")
             size = int(config["size"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"image codec with {config}: {error}", fix) from None
-        network = nnx.eval_shape(lambda: sizes.network(nnx.Rngs(0)))
-        graph, state = nnx.split(network)
-        wanted = {".".join(map(str, path)): value for path, value in _flat(state)}
-        for name in sorted(set(wanted) | set(arrays)):
-            shape = np.shape(arrays[name]) if name in arrays else "missing"
-            expected = wanted[name].shape if name in wanted else "nothing"
-            if shape != expected:
-                raise ArtefactError(
-                    f"image codec: array {name} is {shape}, not {expected}", fix
-                )
-        filled = nnx.from_flat_state(
-            [
-                (path, variable.replace(jnp.asarray(arrays[".".join(map(str, path))])))
-                for path, variable in nnx.to_flat_state(state)
-            ]
-        )
-        return cls(sizes, nnx.merge(graph, filled), size)
-
-
-def _flat(state: Any) -> list[tuple[tuple, Any]]:
-    return [(path, leaf.get_value()) for path, leaf in nnx.to_flat_state(state)]
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise ArtefactError(
+                f"image codec with {dict(config)}: {error}", "Export it again."
+            ) from None
+        return cls(sizes, filled_network(sizes, arrays, "image codec"), size)
 
 
 def _chosen_bands(bands: Sequence[str | Band] | None) -> tuple[Band, ...]:

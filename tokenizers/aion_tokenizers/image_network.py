@@ -10,7 +10,6 @@ No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,7 @@ from aion_tokenizers.mixing import (
     Modulation,
     pixel_scale_alone,
 )
-from aion_tokenizers.quantizers import FSQ, LFQ
+from aion_tokenizers.quantization import Kind, Quantization
 
 TAPS = 3
 
@@ -40,8 +39,9 @@ class ImageConfig:
         width: of the latents of a patch, in encoder and decoder.
         encoder_blocks, decoder_blocks: blocks on the grid of patches.
         told: size of the vector that describes a band.
-        quantizer: "fsq" or "lfq" (each level of `levels` is then two: bits).
-        levels: levels of each axis of the quantizer.
+        quantizer: see `quantization.Quantization`.
+        levels: levels of each axis of FSQ; their product is the number of codes.
+        dimension: length of the vectors of a codebook.
         scales: codes of the token that holds the image's scale.
     """
 
@@ -50,8 +50,9 @@ class ImageConfig:
     encoder_blocks: int = 4
     decoder_blocks: int = 5
     told: int = 48
-    quantizer: Literal["fsq", "lfq"] = "fsq"
+    quantizer: Kind = "fsq"
     levels: tuple[int, ...] = (8, 8, 8, 8)
+    dimension: int = 16
     scales: int = 1024
 
     def __post_init__(self) -> None:
@@ -59,11 +60,10 @@ class ImageConfig:
         if min(self.patch, self.width, self.told, self.scales) < 1:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
 
-    def make_quantizer(self) -> FSQ | LFQ:
+    @property
+    def quantization(self) -> Quantization:
         """What turns latents into codes."""
-        if self.quantizer == "fsq":
-            return FSQ(self.levels)
-        return LFQ(len(self.levels))
+        return Quantization(self.quantizer, self.levels, self.dimension)
 
     @property
     def reach(self) -> int:
@@ -145,14 +145,15 @@ class ImageNetwork(nnx.Module):
         self.encoder = nnx.List(
             GridBlock(width, told, rngs) for _ in range(config.encoder_blocks)
         )
-        self.to_latent = Dense(width, len(config.levels), rngs)
+        self.to_latent = Dense(width, config.quantization.latent, rngs)
         # Large latents sit where the quantizer's bound is flat and hardly learn.
         self.to_latent.weight[...] = 0.1 * self.to_latent.weight[...]
-        self.from_latent = Dense(len(config.levels), width, rngs)
+        self.from_latent = Dense(config.quantization.latent, width, rngs)
         self.decoder = nnx.List(
             GridBlock(width, told, rngs) for _ in range(config.decoder_blocks)
         )
         self.bands_out = BandsOut(pixels, told, width, rngs)
+        self.quantizer = config.quantization.make(rngs)
 
     def encode(
         self,

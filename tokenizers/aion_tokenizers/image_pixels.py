@@ -48,6 +48,11 @@ class Pixels:
     psf_fwhm: np.ndarray
     bands: tuple[Band, ...]
 
+    def take(self, rows: Int[np.ndarray, " n"]) -> Self:
+        """Some of the images, also more than once."""
+        names = ("flux", "sigma", "valid", "sky", "psf_fwhm")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
     def without(self, dropped: Bool[np.ndarray, "b c"]) -> Self:
         """The same with some bands not there."""
         return replace(
@@ -115,7 +120,7 @@ def check_bands(bands: Sequence[Band]) -> None:
         )
 
 
-def read_pixels(image: Image, crop: tuple[slice, slice] | None = None) -> Pixels:
+def read_pixels(image: Image) -> Pixels:
     """An image in nanomaggies, with what is known of its noise.
 
     A pixel is valid where flux is finite, the mask is True and ivar is positive.
@@ -124,25 +129,23 @@ def read_pixels(image: Image, crop: tuple[slice, slice] | None = None) -> Pixels
 
     Args:
         image: in the units of its bands.
-        crop: rows and columns to take.
 
     Raises:
         DataError: no bands, negative ivar, or arrays whose shapes do not fit.
     """
     check_bands(image.bands)
-    there = (slice(None), slice(None), *(crop or (slice(None), slice(None))))
     unit = units(image.bands)
-    raw = np.asarray(image.flux)[there].astype(np.float32)
+    raw = np.asarray(image.flux).astype(np.float32)
     if min(raw.shape[2:], default=0) < 1:
         raise DataError(f"image of shape {raw.shape}", "Give at least one pixel.")
     valid = np.isfinite(raw)
     if image.mask is not None:
-        valid &= np.asarray(image.mask)[there].astype(bool)
+        valid &= np.asarray(image.mask).astype(bool)
     if image.ivar is None:
         sky = _noise_of(raw, valid)
         ivar = np.broadcast_to((sky**-2.0)[..., None, None], raw.shape)
     else:
-        ivar = np.asarray(image.ivar)[there].astype(np.float32)
+        ivar = np.asarray(image.ivar).astype(np.float32)
         if np.any(ivar < 0):
             raise DataError(
                 "image with negative ivar", "Give inverse variances, 0 where unknown."

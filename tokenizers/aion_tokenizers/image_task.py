@@ -21,12 +21,16 @@ from jaxtyping import Array, Float
 from aion.errors import DataError
 from aion.observation import Image
 from aion.train.codec_task import Sample
-from aion_tokenizers.image import ImageCodec, network_inputs, quantized_scale
+from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
 from aion_tokenizers.mixing import describe_bands
+from aion_tokenizers.quantization import quantized
 from aion_tokenizers.quantizers import perplexity, usage
 from aion_tokenizers.recorruption import recorrupt, robust
+
+_FLAT = 1.5
+"""|latent| from which tanh, FSQ's bound, hardly grows."""
 
 CLASSES = ("all", "bright", "seen", "clear")
 """Pixels by truth: all, the brightest tenth of a batch (in S/N), S/N > 1, S/N > 10."""
@@ -41,6 +45,8 @@ class ImageTask:
         groups: modalities that are scored apart; others are scored together.
         side: of the images of a modality, in pixels.
         crop: side of the squares that are trained on.
+        windows: such squares of each image.
+        aim: share of the squares that hold a pixel drawn by its S/N.
         channels: bands of a batch; images of fewer are filled up with absent ones, of
             images with more some are left out.
         drop: share of the images that lose one band in training, or more.
@@ -49,18 +55,23 @@ class ImageTask:
         evenness: 1 weights images by the inverse of their misfit, so that a bright one
             counts as much as a faint one, 0 not at all.
         soft: misfit below which images have equal weights.
+        hinge: weight of latents beyond `_FLAT`, where FSQ's bound has no slope.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
     groups: tuple[str, ...] = ("legacy_image", "hsc_image")
     side: int = 96
     crop: int = 64
+    windows: int = 1
+    aim: float = 0.0
     channels: int = 5
     drop: float = 0.25
     hide: float = 0.2
     amount: float = 1.0
     evenness: float = 0.5
     soft: float = 0.5
+    hinge: float = 1.0
+    floor: float = 0.0
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -98,41 +109,68 @@ class ImageTask:
                 f"{sample.modality} is a {type(image).__name__}", "Train on images."
             )
         image, truth = self._chosen(image, truth, rng)
-        shape = np.shape(image.flux)
-        side = self.crop if rng is not None else self.side
-        crop = _square(shape[2:], side, rng)
-        pixels = read_pixels(image, crop)
-        pixels = pixels if rng is None else pixels.without(self._dropped(pixels, rng))
-        scale = quantized_scale(pixels, self.network)[:, None, None, None]
-        scale = scale.astype(np.float32)
+        pixels = read_pixels(image)
         known = np.full_like(pixels.flux, np.nan)
         if isinstance(truth, Image):
-            known = read_pixels(Image(truth.flux, bands=truth.bands), crop).flux
-        fwhm = pixels.psf_fwhm
+            known = read_pixels(Image(truth.flux, bands=truth.bands)).flux
         if rng is not None:
-            hidden = rng.random((len(fwhm), 1)) < self.hide
-            fwhm = np.where(hidden, np.nan, fwhm)
+            rows = np.repeat(np.arange(len(known)), self.windows)
+            pixels, known = pixels.take(rows), known[rows]
+            pixels = pixels.without(self._dropped(pixels, rng))
+        scale = quantized_scale(pixels, self.network)[:, None, None, None]
+        scale = scale.astype(np.float32)
         maps = {
             "flux": pixels.flux / scale,
             "sigma": pixels.sigma / scale,
             "truth": known / scale,
             "valid": pixels.valid.astype(np.float32),
         }
+        side = self.side if rng is None else self.crop
+        corners = self._corners(pixels, side, rng)
+        maps = {k: _windows(v, corners, side) for k, v in maps.items()}
+        fwhm = pixels.psf_fwhm
         if rng is not None:
+            hidden = rng.random((len(fwhm), 1)) < self.hide
+            fwhm = np.where(hidden, np.nan, fwhm)
             turns, flip = int(rng.integers(4)), int(rng.choice([-1, 1]))
             maps = {k: np.rot90(v, turns, (2, 3))[..., ::flip] for k, v in maps.items()}
         numbers = {
-            "told": network_inputs(pixels, self.network)[2],
+            "told": describe_bands(
+                pixels.bands, pixels.psf_fwhm, pixels.sky / scale[:, :, 0, 0]
+            ),
             "asked": describe_bands(pixels.bands, fwhm, None),
         }
         name, known_groups = sample.modality, self.groups
         place = known_groups.index(name) if name in known_groups else len(known_groups)
-        group = np.full(shape[0], place, np.int32)
+        group = np.full(len(known), place, np.int32)
         maps["sigma"] = np.where(maps["valid"] > 0, maps["sigma"], 1)
         filled = {
             k: self._filled(v, float(k == "sigma")) for k, v in (maps | numbers).items()
         }
         return {k: v.astype(np.float32) for k, v in filled.items()} | {"group": group}
+
+    def _corners(
+        self, pixels: Pixels, side: int, rng: np.random.Generator | None
+    ) -> np.ndarray:
+        """First row and column of a square of each image; the middle without dice."""
+        shape = np.array(pixels.flux.shape[2:])
+        if min(shape) < side:
+            raise DataError(
+                f"images of {shape[0]} x {shape[1]} pixels for crops of {side}",
+                "Give larger images, or a smaller codec.crop and codec.side.",
+            )
+        free, count = shape - side, len(pixels.flux)
+        if rng is None:
+            return np.tile(free // 2, (count, 1))
+        corners = rng.integers(0, free + 1, (count, 2))
+        inside = rng.integers(side // 8, side - side // 8, (count, 2))
+        signal = np.where(pixels.valid, pixels.flux / pixels.sigma, 0).max(axis=1)
+        total = np.cumsum(np.maximum(signal, 0).reshape(count, -1), axis=1)
+        for row in np.flatnonzero(rng.random(count) < self.aim):
+            place = np.searchsorted(total[row], rng.random() * total[row, -1])
+            aimed = np.array(np.divmod(min(place, total.shape[1] - 1), shape[1]))
+            corners[row] = np.clip(aimed - inside[row], 0, free)
+        return corners
 
     def _chosen(
         self, image: Image, truth: Any, rng: np.random.Generator | None
@@ -183,18 +221,23 @@ class ImageTask:
         valid = part["valid"]
         pixels = jnp.arcsinh(jnp.where(valid > 0, pair.first, 0.0))
         latent = module.encode(pixels, valid, part["told"])
-        there = jnp.ones(latent.shape[:-1], bool)
-        found = self.network.make_quantizer()(latent, there)
+        found = quantized(module.quantizer, latent, key)
+        far = jnp.mean(jnp.square(jax.nn.relu(jnp.abs(latent) - _FLAT)))
         values = module.decode(found.values, part["asked"])
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
         residual = guess - pair.second
         variance = pair.excess * jnp.square(part["sigma"])
-        misfit = valid * robust(residual * jax.lax.rsqrt(variance))
+        softened = variance + jnp.square(self.floor * pair.first)
+        misfit = valid * robust(residual * jax.lax.rsqrt(softened))
         axes = (1, 2, 3)
         pixels = jnp.sum(valid, axis=axes)
         each = jnp.sum(misfit, axis=axes) / jnp.maximum(pixels, 1.0)
         evened = (self.soft + jax.lax.stop_gradient(each)) ** -self.evenness
-        loss = jnp.sum(part["share"] * pixels * each * evened) + found.loss
+        loss = (
+            jnp.sum(part["share"] * pixels * each * evened)
+            + found.loss
+            + self.hinge * far
+        )
         square = jnp.where(valid > 0, jnp.square(residual) / variance, 0.0)
         sums = {
             "counts": found.counts,
@@ -208,7 +251,7 @@ class ImageTask:
         self, module: ImageNetwork, part: dict[str, Array]
     ) -> Float[Array, "g k 2"]:
         """Sums and counts of squared errors in sigmas, by group and class of pixels."""
-        quantizer, valid = self.network.make_quantizer(), part["valid"]
+        quantizer, valid = module.quantizer, part["valid"]
         pixels = jnp.arcsinh(jnp.where(valid > 0, part["flux"], 0.0))
         latent = module.encode(pixels, valid, part["told"])
         values = module.decode(quantizer(latent).values, part["asked"])
@@ -273,15 +316,9 @@ def _sums(values: Array, mask: Array) -> Float[Array, "2"]:
     )
 
 
-def _square(
-    shape: Sequence[int], side: int, rng: np.random.Generator | None
-) -> tuple[slice, slice]:
-    """A square inside images, at random or in the middle."""
-    if min(shape) < side:
-        raise DataError(
-            f"images of {shape[0]} x {shape[1]} pixels for crops of {side}",
-            "Give larger images, or a smaller codec.crop and codec.side.",
-        )
-    free = [length - side for length in shape]
-    start = [f // 2 if rng is None else int(rng.integers(0, f + 1)) for f in free]
-    return slice(start[0], start[0] + side), slice(start[1], start[1] + side)
+def _windows(
+    values: np.ndarray, corners: np.ndarray, side: int
+) -> Float[np.ndarray, "b c s s"]:
+    """Squares of maps [b, c, y, x], each from its own corner."""
+    pairs = zip(values, corners.tolist(), strict=True)
+    return np.stack([v[:, y : y + side, x : x + side] for v, (y, x) in pairs])

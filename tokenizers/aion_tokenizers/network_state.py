@@ -21,8 +21,8 @@ class MakesNetwork(Protocol):
 
 
 def network_arrays(network: nnx.Module) -> dict[str, np.ndarray]:
-    """The trained arrays of a network, by their dotted path."""
-    flat = nnx.to_flat_state(nnx.state(network, nnx.Param))
+    """The arrays of a network, trained or followed, by their dotted path."""
+    flat = nnx.to_flat_state(nnx.state(network))
     return {
         ".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in flat
     }

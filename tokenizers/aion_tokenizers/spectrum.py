@@ -25,7 +25,7 @@ from aion_tokenizers import features
 from aion_tokenizers.batches import checked_codes, in_batches
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.network_state import filled_network, network_arrays
-from aion_tokenizers.quantizers import FSQ, LFQ
+from aion_tokenizers.quantization import Quantizer
 from aion_tokenizers.spectrum_grid import (
     checked_rows,
     from_grid,
@@ -81,10 +81,10 @@ class SpectrumCodec:
 
         return to_dataclass(SpectrumTask, settings, "codec")
 
-    @cached_property
-    def quantizer(self) -> FSQ | LFQ:
+    @property
+    def quantizer(self) -> Quantizer:
         """Latents to codes."""
-        return self.sizes.make_quantizer()
+        return self.network.quantizer
 
     @property
     def shape_codes(self) -> int:
@@ -96,11 +96,12 @@ class SpectrumCodec:
         graph, state = nnx.split(self.network)
 
         def to_codes(state: Any, cells: Any, told: Any) -> Any:
-            return self.quantizer.encode(nnx.merge(graph, state).encode(cells, told))
+            network = nnx.merge(graph, state)
+            return network.quantizer.encode(network.encode(cells, told))
 
         def to_cells(state: Any, codes: Any, told: Any) -> Any:
-            values = self.quantizer.decode(codes)
-            both = nnx.merge(graph, state).decode(values, told)
+            network = nnx.merge(graph, state)
+            both = network.decode(network.quantizer.decode(codes), told)
             flux = jnp.sinh(jnp.clip(both[:, 0], -LARGEST, LARGEST))
             return jnp.stack([flux, jax.nn.sigmoid(both[:, 1])], axis=1)
 

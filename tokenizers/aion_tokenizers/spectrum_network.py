@@ -9,7 +9,6 @@ stands before latents and cells: it would take away how strong a line is.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
-from aion_tokenizers.quantizers import FSQ, LFQ
+from aion_tokenizers.quantization import Kind, Quantization
 from aion_tokenizers.spectrum_grid import LogGrid
 
 TAPS = 7
@@ -42,8 +41,9 @@ class SpectrumSizes:
         fine: of the latents of a patch.
         encoder_blocks, decoder_blocks: on tokens.
         fine_blocks: on patches, in encoder and decoder each.
-        quantizer: "fsq" or "lfq" (then each of `levels` is two: bits).
-        levels: levels of each axis of the quantizer.
+        quantizer: see `quantization.Quantization`.
+        levels: levels of each axis of FSQ; their product is the number of codes.
+        dimension: length of the vectors of a codebook.
         norms: codes of the token that holds the norm.
         norm_range: log10 of the least and the greatest norm.
 
@@ -59,8 +59,9 @@ class SpectrumSizes:
     encoder_blocks: int = 4
     decoder_blocks: int = 6
     fine_blocks: int = 1
-    quantizer: Literal["fsq", "lfq"] = "fsq"
+    quantizer: Kind = "fsq"
     levels: tuple[int, ...] = (8, 8, 8, 8)
+    dimension: int = 16
     norms: int = 256
     norm_range: tuple[float, float] = (-2.5, 4.5)
 
@@ -94,9 +95,10 @@ class SpectrumSizes:
         patches = self.fine_blocks * (TAPS // 2)
         return -(-patches // self.merge) + self.encoder_blocks * (TAPS // 2)
 
-    def make_quantizer(self) -> FSQ | LFQ:
+    @property
+    def quantization(self) -> Quantization:
         """What turns latents into codes."""
-        return FSQ(self.levels) if self.quantizer == "fsq" else LFQ(len(self.levels))
+        return Quantization(self.quantizer, self.levels, self.dimension)
 
     def network(self, rngs: nnx.Rngs) -> "SpectrumAutoencoder":
         """A freshly initialised network."""
@@ -151,7 +153,8 @@ class SpectrumAutoencoder(nnx.Module):
     """Encoder and decoder around the quantizer."""
 
     def __init__(self, sizes: SpectrumSizes, rngs: nnx.Rngs) -> None:
-        width, fine, bits = sizes.width, sizes.fine, len(sizes.levels)
+        width, fine = sizes.width, sizes.fine
+        bits = sizes.quantization.latent
         self.patch, self.merge = sizes.patch, sizes.merge
         self.cells_in = Dense(sizes.patch * CHANNELS, fine, rngs)
         self.fine_encoder = _blocks(sizes.fine_blocks, fine, (1,), rngs)
@@ -171,6 +174,7 @@ class SpectrumAutoencoder(nnx.Module):
             jnp.asarray([np.arcsinh(1.0), 0.0], jnp.float32), sizes.patch
         )
         self.cells_out.bias[...] = start
+        self.quantizer = sizes.quantization.make(rngs)
 
     def encode(
         self, cells: Float[Array, "b l c"], told: Float[Array, "b t p"]

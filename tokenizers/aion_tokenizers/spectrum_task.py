@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 from aion.errors import DataError
 from aion.observation import Spectrum
 from aion.train.codec_task import Sample
+from aion_tokenizers.quantization import quantized
 from aion_tokenizers.quantizers import Quantized, perplexity, usage
 from aion_tokenizers.recorruption import recorrupt
 from aion_tokenizers.spectrum import SpectrumCodec
@@ -183,7 +184,7 @@ class SpectrumTask:
         valid = ivar > 0
         sigma = jnp.where(valid, ivar, 1.0) ** -0.5
         pair = recorrupt(part["flux"], jnp.where(valid, sigma, 0.0), dice, self.amount)
-        made = self._through(module, part, pair.first)
+        made = self._through(module, part, pair.first, key)
         logit, there = made.logit, made.there
         chi = (
             jnp.where(valid, (made.flux - pair.second) / sigma, 0.0) * pair.excess**-0.5
@@ -206,11 +207,15 @@ class SpectrumTask:
         return loss + made.found.loss, sums
 
     def _through(
-        self, module: SpectrumAutoencoder, part: dict[str, Array], flux: Array
+        self,
+        module: SpectrumAutoencoder,
+        part: dict[str, Array],
+        flux: Array,
+        key: Array | None,
     ) -> "_Made":
         mean, ivar = rebinned(flux, part["ivar"], part["in_index"], part["in_weight"])
         latent = module.encode(cell_channels(mean, ivar), part["told"])
-        found = self.network.make_quantizer()(latent)
+        found = quantized(module.quantizer, latent, key)
         both = module.decode(found.values, part["asked"])
         cells = jnp.sinh(jnp.clip(both[:, 0], -LARGEST, LARGEST))
         guess = sampled(cells, part["out_index"], part["out_weight"])
@@ -221,7 +226,7 @@ class SpectrumTask:
     ) -> dict[str, Array]:
         """Sums and counts over spectra: of the mean squared error in variances by
         class, and of 1 - R2 of those above `CLEAR`."""
-        guess = self._through(module, part, part["flux"]).flux
+        guess = self._through(module, part, part["flux"], None).flux
         truth, ivar = part["truth"], part["ivar"]
         known = (ivar > 0) & jnp.isfinite(truth)
         pixels = jnp.maximum(jnp.sum(known, axis=1, dtype=jnp.float32), 1.0)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Does the image codec serve a band and a camera that it was never trained with?
+
+    python tests/benchmarks/unseen_bands.py --without=runs/without/best \\
+        --seen=runs/with/best
+
+Errors to the truth of HSC y and of all bands of an invented camera (number 7), in units
+of the noise, by a codec that never saw them, by one that did, and by a ridge regression
+of each pixel from the other bands of its image. Test cells of the mock sky.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from aion.codec import load_codec
+from aion.config import load_config
+from aion.jobs.codec_training import feeds_of
+
+INVENTED = 7
+SOURCES = {
+    "HSC y": ("mock_images", "hsc_image", {"camera": "hsc"}, (4,)),
+    "invented camera": (
+        "fiction",
+        "fictional_image",
+        {"camera": INVENTED},
+        (0, 1, 2, 3, 4),
+    ),
+}
+
+
+def images(kind, modality, settings, objects, split):
+    """Images and their truth, of cells of a split."""
+    config = load_config("configs/tokenizers/image.py:nano", []).to_dict()
+    source = {
+        "kind": kind,
+        "modality": modality,
+        "settings": {"sample": "imaging", **settings},
+    }
+    config["data"] |= {"sources": (source,), "batch": 64}
+    (feed,) = feeds_of(config, split).feeds
+    found = []
+    step = 0
+    while sum(len(pair[0].flux) for pair in found) < objects:
+        for sample in feed.samples(step * feed.stay, slice(None)):
+            found.append((sample.observation, sample.truth))
+        step += 1
+    return found
+
+
+def ridge(training, bands, band, strength=1e-3):
+    """Weights of the other bands' pixels, and of a constant, for one band's pixels.
+
+    Pixels count by the inverse variance of the band that is wanted.
+    """
+    others = [n for n in range(bands) if n != band]
+    square = np.zeros((bands, bands))
+    product = np.zeros(bands)
+    for image, _ in training:
+        good = _good(image)
+        for n in range(len(image.flux)):
+            keep = good[n].all(axis=0)
+            x = np.stack([image.flux[n, k][keep] for k in others])
+            x = np.concatenate([x, np.ones((1, x.shape[1]))])
+            weight = image.ivar[n, band][keep]
+            square += (x * weight) @ x.T
+            product += (x * weight) @ image.flux[n, band][keep]
+    square += strength * np.diag(np.diag(square))
+    return others, np.linalg.solve(square, product)
+
+
+def _good(image):
+    good = np.isfinite(image.flux) & (image.ivar > 0)
+    return good if image.mask is None else good & image.mask
+
+
+def errors(tests, band, guess):
+    """Mean over pixels of the error to the truth in units of the noise."""
+    total = count = 0.0
+    for (image, truth), made in zip(tests, guess, strict=True):
+        good = _good(image).all(axis=1)
+        square = np.square(made - truth.flux[:, band]) * image.ivar[:, band]
+        total += square[good].sum()
+        count += good.sum()
+    return total / count
+
+
+def decoded(codec, tests):
+    """Images through the codec and back."""
+    return [
+        codec.decode(
+            codec.encode(image), image.bands, image.psf_fwhm, image.flux.shape[2:]
+        ).flux
+        for image, _ in tests
+    ]
+
+
+def main():
+    """Reads the flags and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--without", type=Path, required=True)
+    parser.add_argument("--seen", type=Path, required=True)
+    parser.add_argument("--objects", type=int, default=192)
+    options = parser.parse_args()
+    codecs = {name: load_codec(getattr(options, name)) for name in ("without", "seen")}
+    print("error: without, seen, ratio, ridge from the other bands, blank")
+    for name, (kind, modality, settings, wanted) in SOURCES.items():
+        training = images(kind, modality, settings, options.objects, "train")
+        tests = images(kind, modality, settings, options.objects, "test")
+        made = {k: decoded(codec, tests) for k, codec in codecs.items()}
+        rows = []
+        for band in wanted:
+            count = len(tests[0][0].bands)
+            others, weights = ridge(training, count, band)
+            linear = [
+                np.einsum("bkyx,k->byx", image.flux[:, others], weights[:-1])
+                + weights[-1]
+                for image, _ in tests
+            ]
+            row = [errors(tests, band, [m[:, band] for m in made[k]]) for k in made]
+            row += [errors(tests, band, linear)]
+            row += [errors(tests, band, [0 * m[:, 0] for m in made["seen"]])]
+            rows.append(row)
+            label = tests[0][0].bands[band].name
+            print(f"  {label}: " + ", ".join(f"{value:.3f}" for value in row))
+        without, seen, linear, blank = np.mean(rows, axis=0)
+        print(
+            f"{name}: {without:.3f}, {seen:.3f}, {without / seen:.2f}, "
+            f"{linear:.3f}, {blank:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
