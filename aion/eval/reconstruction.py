@@ -9,6 +9,7 @@ recorrupted residuals (Pang et al. 2021, CVPR): 1 plus a part of the error.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -144,33 +145,43 @@ def image_rows(question: str, seen: Sequence[Measured], guesses: Guesses) -> Row
         guesses: their reconstructions.
     """
     signal = [one.signal for one in seen]
-    known = np.concatenate([s[np.isfinite(s)] for s in signal])
-    limits = {
-        "error": -np.inf,
-        "error, brightest tenth of pixels": float(np.quantile(known, 0.9))
-        if len(known)
-        else np.inf,
-        "error, pixels with S/N > 1": 1.0,
-        "error, pixels with S/N > 10": 10.0,
-    }
     brightness = np.concatenate([mean_of(np.square(s)) for s in signal])
     some = np.isfinite(brightness)
     edges = np.quantile(brightness[some], [0.25, 0.5, 0.75]) if some.any() else [0]
     quarter = np.where(some, np.searchsorted(edges, brightness), -1)
+    starts = np.cumsum([0, *map(len, seen)])
+    chosen = {"": np.ones(len(quarter), bool)} | {
+        f", {word} quarter of objects": quarter == number
+        for number, word in enumerate(("faintest", "second", "third", "brightest"))
+    }
     rows: Rows = []
     for method, found in guesses.items():
         errors = [one.errors(guess) for one, guess in zip(seen, found, strict=True)]
-        for metric, limit in limits.items():
-            pairs = [sums(e, s > limit) for e, s in zip(errors, signal, strict=True)]
-            rows.append(row((question, method, metric), np.concatenate(pairs)))
-        whole = np.concatenate([sums(e) for e in errors])
-        for number, word in enumerate(("faintest", "second", "third", "brightest")):
-            metric = f"error, {word} quarter of objects"
-            rows.append(row((question, method, metric), whole[quarter == number]))
+        for label, kept in chosen.items():
+            parts = [kept[a:b] for a, b in pairwise(starts)]
+            inside = [s[k] for s, k in zip(signal, parts, strict=True)]
+            made = [e[k] for e, k in zip(errors, parts, strict=True)]
+            for metric, limit in _signal_limits(inside).items():
+                pairs = [sums(e, s > limit) for e, s in zip(made, inside, strict=True)]
+                where = (question, method, f"error{label}{metric}")
+                rows.append(row(where, np.concatenate(pairs)))
         each = np.concatenate([mean_of(e) for e in errors])
         where = (question, method, "error, median over objects")
         rows.append(row(where, each, middle))
     return rows
+
+
+def _signal_limits(signal: Sequence[Float[np.ndarray, "b ..."]]) -> dict[str, float]:
+    """True S/N above which pixels are counted, by the words for it."""
+    known = np.concatenate([s[np.isfinite(s)] for s in signal])
+    return {
+        "": -np.inf,
+        ", brightest tenth of pixels": float(np.quantile(known, 0.9))
+        if len(known)
+        else np.inf,
+        ", pixels with S/N > 1": 1.0,
+        ", pixels with S/N > 10": 10.0,
+    }
 
 
 def mean_of(values: Float[np.ndarray, "b ..."]) -> Float64[np.ndarray, " b"]:

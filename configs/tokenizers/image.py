@@ -7,11 +7,14 @@ Command:
 
 `nano` is sized for one CPU core and 75 minutes. `aion1` has the width and the batch
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
+`official` is AION-1's own network at the release's sizes, for real bands, which
+`aion_tokenizers.official.export_official` writes for the PyTorch package; set
+`--config.codec.start=FOLDER` to go on from a codec that exists.
 
-Arguments: `nano` or `aion1`; `steps=N` the length; `crop=N` the pixels of a square that
-is trained on; `quantizer=vq` (or lfq, with as many codes); `bands=without`: no image
-has HSC's y; `bands=with`: one in five is by the camera number 7, which nobody has built
-(tests/benchmarks/unseen_bands.py compares the two).
+Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `crop=N` the pixels of a
+square that is trained on; `quantizer=vq` (or lfq, with as many codes); `bands=without`:
+no image has HSC's y; `bands=with`: one in five is by the camera number 7, which nobody
+has built (tests/benchmarks/unseen_bands.py compares the two).
 """
 
 from aion.config import parse_arg
@@ -29,6 +32,19 @@ SIZES = {
         "steps": 400_000,
         "learning_rate": 5e-4,
     },
+    "official": {
+        "network": {
+            "quantizer_levels": (7, 5, 5, 5, 5),
+            "hidden_dims": 512,
+            "multisurvey_projection_dims": 54,
+            "n_compressions": 2,
+            "num_consecutive": 4,
+            "embedding_dim": 5,
+        },
+        "batch": 256,
+        "steps": 400_000,
+        "learning_rate": 2e-4,
+    },
 }
 
 
@@ -39,8 +55,10 @@ def sources(bands):
         ("mock_images", "legacy_image", 1.0, {"camera": "legacy"}),
         ("mock_images", "hsc_image", 1.0, {"camera": "hsc"}),
     ]
+    if bands == "real":
+        chosen = chosen[1:]
     if bands == "without":
-        chosen[2][3]["without"] = ("HSC-Y",)
+        chosen[-1][3]["without"] = ("HSC-Y",)
     if bands == "with":
         chosen.append(("fiction", "fictional_image", 1.0, {"camera": 7}))
     return tuple(
@@ -54,29 +72,34 @@ def sources(bands):
     )
 
 
+def codec(chosen, args):
+    """The codec's part: its word, its network and how it is trained."""
+    if args["size"] == "official":
+        network = chosen["network"]
+        return {"word": "official_image", "network": network, "start": "", "crop": 96}
+    network = {"patch": 4, "quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
+    return {
+        "word": "image",
+        "network": network | chosen["network"],
+        "crop": args["crop"],
+        "windows": 3,
+        "aim": 0.7,
+        "drop": 0.4,
+    }
+
+
 def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=4000,crop=48"."""
     from ml_collections import ConfigDict
 
     args = parse_arg(arg, size="nano", steps=0, crop=32, quantizer="fsq", bands="all")
     chosen = SIZES[args["size"]]
+    bands = "real" if args["size"] == "official" else args["bands"]
     return ConfigDict(
         {
-            "codec": {
-                "word": "image",
-                "network": {
-                    "patch": 4,
-                    "quantizer": args["quantizer"],
-                    "levels": (8, 8, 8, 8),
-                    **chosen["network"],
-                },
-                "crop": args["crop"],
-                "windows": 3,
-                "aim": 0.7,
-                "drop": 0.4,
-            },
+            "codec": codec(chosen, args),
             "data": {
-                "sources": sources(args["bands"]),
+                "sources": sources(bands),
                 "batch": chosen["batch"],
                 "stay": 8,
                 "validation": 96,

@@ -21,19 +21,17 @@ from jaxtyping import Array, Float
 from aion.errors import DataError
 from aion.observation import Image
 from aion.train.codec_task import Sample
+from aion_tokenizers import image_scores
 from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.quantization import quantized
-from aion_tokenizers.quantizers import perplexity, usage
-from aion_tokenizers.recorruption import recorrupt, robust
+from aion_tokenizers.quantizers import Quantized
+from aion_tokenizers.recorruption import recorrupt
 
 _FLAT = 1.5
 """|latent| from which tanh, FSQ's bound, hardly grows."""
-
-CLASSES = ("all", "bright", "seen", "clear")
-"""Pixels by truth: all, the brightest tenth of a batch (in S/N), S/N > 1, S/N > 10."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,6 @@ class ImageTask:
     evenness: float = 0.5
     soft: float = 0.5
     hinge: float = 1.0
-    floor: float = 0.0
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -199,9 +196,7 @@ class ImageTask:
 
     def prepare(self, batch: dict[str, Array]) -> dict[str, Array]:
         """The batch with the share of one pixel in the loss."""
-        total = jnp.maximum(jnp.sum(batch["valid"]), 1.0)
-        share = jnp.broadcast_to(1.0 / total, (batch["valid"].shape[0],))
-        return batch | {"share": share}
+        return image_scores.with_shares(batch)
 
     def loss(
         self,
@@ -218,82 +213,18 @@ class ImageTask:
         del mesh
         dice = jax.random.key(0) if key is None else key
         pair = recorrupt(part["flux"], part["sigma"], dice, self.amount)
-        valid = part["valid"]
-        pixels = jnp.arcsinh(jnp.where(valid > 0, pair.first, 0.0))
-        latent = module.encode(pixels, valid, part["told"])
-        found = quantized(module.quantizer, latent, key)
+        guess, latent, found = _through(module, part, pair.first, key)
+        loss, chi2 = image_scores.misfit(guess, pair, part, self.evenness, self.soft)
         far = jnp.mean(jnp.square(jax.nn.relu(jnp.abs(latent) - _FLAT)))
-        values = module.decode(found.values, part["asked"])
-        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
-        residual = guess - pair.second
-        variance = pair.excess * jnp.square(part["sigma"])
-        softened = variance + jnp.square(self.floor * pair.first)
-        misfit = valid * robust(residual * jax.lax.rsqrt(softened))
-        axes = (1, 2, 3)
-        pixels = jnp.sum(valid, axis=axes)
-        each = jnp.sum(misfit, axis=axes) / jnp.maximum(pixels, 1.0)
-        evened = (self.soft + jax.lax.stop_gradient(each)) ** -self.evenness
-        loss = (
-            jnp.sum(part["share"] * pixels * each * evened)
-            + found.loss
-            + self.hinge * far
-        )
-        square = jnp.where(valid > 0, jnp.square(residual) / variance, 0.0)
-        sums = {
-            "counts": found.counts,
-            "chi2": jnp.stack([jnp.sum(square), jnp.sum(valid)]),
-        }
+        sums = {"counts": found.counts, "chi2": chi2}
         if key is None:
-            sums["error"] = self._errors(module, part)
-        return loss, sums
-
-    def _errors(
-        self, module: ImageNetwork, part: dict[str, Array]
-    ) -> Float[Array, "g k 2"]:
-        """Sums and counts of squared errors in sigmas, by group and class of pixels."""
-        quantizer, valid = module.quantizer, part["valid"]
-        pixels = jnp.arcsinh(jnp.where(valid > 0, part["flux"], 0.0))
-        latent = module.encode(pixels, valid, part["told"])
-        values = module.decode(quantizer(latent).values, part["asked"])
-        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
-        signal = part["truth"] / part["sigma"]
-        known = (valid > 0) & jnp.isfinite(signal)
-        square = jnp.square((guess - part["truth"]) / part["sigma"])
-        square = jnp.where(known, square, 0.0)
-        rows = []
-        for group in range(len(self.groups) + 1):
-            here = known & (part["group"] == group)[:, None, None, None]
-            bright = jnp.nanquantile(jnp.where(here, signal, jnp.nan), 0.9)
-            limits = (-jnp.inf, bright, 1.0, 10.0)
-            chosen = [here & (signal > limit) for limit in limits]
-            rows.append([_sums(square, mask) for mask in chosen])
-        return jnp.stack([jnp.stack(row) for row in rows])
+            guess = _through(module, part, part["flux"], None)[0]
+            sums["error"] = image_scores.errors(guess, part, len(self.groups) + 1)
+        return loss + found.loss + self.hinge * far, sums
 
     def report(self, sums: dict[str, Any]) -> dict[str, float]:
-        """Readable numbers.
-
-        `chi2` is of the recorrupted residuals, 1 plus half of the error at best;
-        `error/<group>/<class>` the error to the truth; `score` the mean over groups of
-        the errors of all, bright and S/N > 1 pixels, or the chi2 where no truth is
-        known; `usage` and `perplexity` are of the codes since the last report.
-        """
-        counts = jnp.asarray(sums["counts"])
-        total, count = (float(x) for x in sums["chi2"])
-        values = {
-            "chi2": total / max(count, 1.0),
-            "usage": float(usage(counts)),
-            "perplexity": float(perplexity(counts)),
-        }
-        if "error" not in sums:
-            return values
-        means = []
-        for name, rows in zip((*self.groups, "other"), sums["error"], strict=True):
-            for label, (error, pixels) in zip(CLASSES, rows, strict=True):
-                if pixels > 0:
-                    values[f"error/{name}/{label}"] = float(error / pixels)
-                    means += [float(error / pixels)] * (label != "clear")
-        score = float(np.mean(means)) if means else values["chi2"]
-        return values | {"score": score}
+        """Readable numbers; see `image_scores.report`."""
+        return image_scores.report(sums, (*self.groups, "other"))
 
     def size(self, batch: dict[str, Any]) -> int:
         """Pixels of a batch."""
@@ -310,10 +241,16 @@ def _with_bands(image: Image, kept: np.ndarray) -> Image:
     return Image(**arrays, bands=tuple(image.bands[n] for n in kept))
 
 
-def _sums(values: Array, mask: Array) -> Float[Array, "2"]:
-    return jnp.stack(
-        [jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32))]
-    )
+def _through(
+    module: ImageNetwork, part: dict[str, Array], flux: Array, key: Array | None
+) -> tuple[Array, Array, Quantized]:
+    """The reconstruction of flux, its latents and what became of them."""
+    valid = part["valid"]
+    pixels = jnp.arcsinh(jnp.where(valid > 0, flux, 0.0))
+    latent = module.encode(pixels, valid, part["told"])
+    found = quantized(module.quantizer, latent, key)
+    values = module.decode(found.values, part["asked"])
+    return jnp.sinh(jnp.clip(values, -LARGEST, LARGEST)), latent, found
 
 
 def _windows(

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32
 
-from aion.config import to_plain
+from aion.config import to_dataclass, to_plain
 from aion.errors import ArtefactError, DataError
 from aion.instrument import Band, find_band
 from aion.modality import Modality
@@ -97,6 +97,13 @@ class OfficialImage:
     network: ImageNetwork
     official_quirks: bool = False
 
+    @classmethod
+    def task(cls, settings: Mapping[str, Any]) -> Any:
+        """The training task; see `official_image_task` for the settings."""
+        from aion_tokenizers.official_image_task import OfficialImageTask
+
+        return to_dataclass(OfficialImageTask, settings, "codec")
+
     @cached_property
     def quantizer(self) -> FSQ:
         """Latents to codes."""
@@ -161,7 +168,7 @@ class OfficialImage:
         chosen = tuple(
             b if isinstance(b, Band) else find_band(b) for b in bands or LIMITS
         )
-        places = _places(chosen)
+        places = band_places(chosen)
         plain = checked_codes(codes, self.side**2, self.quantizer.num_codes)
         absent = (plain < 0).any(-1)
         grid = np.where(plain < 0, 0, plain).reshape(-1, self.side, self.side)
@@ -225,17 +232,14 @@ class OfficialImage:
         )
 
     def _limits(self, bands: tuple[Band, ...]) -> Float32[np.ndarray, "c 1 1"]:
-        _places(bands)
+        band_places(bands)
         limits = np.array([LIMITS[b.name] for b in bands], np.float32)
         return limits[:, None, None]
 
     def _scales(self, bands: tuple[Band, ...]) -> Float32[np.ndarray, " c"]:
         """Units of each band's files per nanomaggy."""
         read = bands[:1] * len(bands) if self.official_quirks else bands
-        hsc = np.float32(10 ** ((27.0 - 22.5) / 2.5))
-        return np.array(
-            [hsc if b.name.startswith("HSC") else 1 for b in read], np.float32
-        )
+        return np.array([_unit(b.name) for b in read], np.float32)
 
     def _present(self, observation: Image) -> np.ndarray:
         seen = ~np.isnan(self._cropped(observation))
@@ -257,7 +261,7 @@ class OfficialImage:
             present = self._present(observation)
         factor, gain = self.config.range_compression_factor, self.config.mult_factor
         small = preprocessing.compress(flux / scale[:, None, None], factor, gain)
-        places = _places(bands)
+        places = band_places(bands)
         every = np.zeros((len(small), *small.shape[2:], len(LIMITS)), np.float32)
         every[..., places] = np.moveaxis(small, 1, -1)
         shown = np.zeros((len(small), len(LIMITS)), bool)
@@ -265,7 +269,7 @@ class OfficialImage:
         return every, shown
 
 
-def _places(bands: Sequence[Band]) -> Int32[np.ndarray, " c"]:
+def band_places(bands: Sequence[Band]) -> Int32[np.ndarray, " c"]:
     """Places of bands in the table."""
     names = list(LIMITS)
     unknown = [b.name for b in bands if b.name not in names]
@@ -275,3 +279,15 @@ def _places(bands: Sequence[Band]) -> Int32[np.ndarray, " c"]:
             f"image with {text}", f"AION-1's codec knows {', '.join(names)}."
         )
     return np.array([names.index(b.name) for b in bands], np.int32)
+
+
+def _unit(band: str) -> np.float32:
+    """Units of a band's files per nanomaggy."""
+    hsc = np.float32(10 ** ((27.0 - 22.5) / 2.5))
+    return hsc if band.startswith("HSC") else np.float32(1)
+
+
+def limits_in_nanomaggies() -> Float32[np.ndarray, "c 1 1"]:
+    """`LIMITS` of all nine bands in nanomaggies."""
+    limits = [limit / _unit(name) for name, limit in LIMITS.items()]
+    return np.array(limits, np.float32)[:, None, None]
