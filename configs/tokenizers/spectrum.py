@@ -7,12 +7,16 @@ Command:
 
 `nano` is sized for one CPU core and an hour. `aion1` has the batch and the length
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
+`official` is AION-1's own network at the release's sizes, which
+`aion_tokenizers.official.export_official` writes for the PyTorch package; set
+`--config.codec.start=FOLDER` to go on from a codec that exists.
 
 Measured for `nano` on validation spectra: a score of .39, which is the mean over
 classes of S/N per pixel (below 2, 2-5, 5-10, 10-20, above 20) of the error to the truth
 over .10, .10, .15, .30, .80. Test scores are in tokenizers/README.md.
 
-Arguments: `nano` or `aion1`, `steps=N` the length, `quantizer=fsq` or `lfq`.
+Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `quantizer=fsq`, `lfq`
+or `vq`, with 4,096 codes each.
 """
 
 from aion.config import parse_arg
@@ -36,9 +40,18 @@ SIZES = {
         "steps": 215_000,
         "learning_rate": 5e-4,
     },
+    "official": {"batch": 128, "steps": 215_000, "learning_rate": 2e-4},
 }
-LEVELS = {"fsq": (8, 8, 8, 8), "lfq": (2,) * 12}
-"""4,096 codes either way."""
+OFFICIAL = {
+    "lambda_min": 3500.0,
+    "resolution": 0.8,
+    "num_pixels": 8704,
+    "encoder_depths": (3, 3, 27, 3),
+    "encoder_dims": (64, 128, 256, 512),
+    "decoder_depths": (3, 9, 3, 3),
+    "decoder_dims": (256, 128, 64, 2),
+    "latent_channels": 512,
+}
 
 
 def sources():
@@ -58,6 +71,14 @@ def sources():
     )
 
 
+def codec(chosen, args):
+    """The codec's part: its word and its network."""
+    if args["size"] == "official":
+        return {"word": "official_spectrum", "network": OFFICIAL, "start": ""}
+    network = {"quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
+    return {"word": "spectrum", "network": network | chosen["network"]}
+
+
 def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=6000,quantizer=fsq"."""
     from ml_collections import ConfigDict
@@ -66,14 +87,7 @@ def get_config(arg=None):
     chosen = SIZES[args["size"]]
     return ConfigDict(
         {
-            "codec": {
-                "word": "spectrum",
-                "network": {
-                    "quantizer": args["quantizer"],
-                    "levels": LEVELS[args["quantizer"]],
-                    **chosen["network"],
-                },
-            },
+            "codec": codec(chosen, args),
             "data": {
                 "sources": sources(),
                 "batch": chosen["batch"],

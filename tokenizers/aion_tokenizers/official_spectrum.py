@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float32, Int32
 
-from aion.config import to_plain
+from aion.config import to_dataclass, to_plain
 from aion.errors import ArtefactError, DataError
 from aion.modality import Modality
 from aion.observation import Observation, Spectrum
@@ -124,6 +124,13 @@ class OfficialSpectrum:
     network: SpectrumNetwork
     constants: Mapping[str, np.ndarray]
     official_quirks: bool = False
+
+    @classmethod
+    def task(cls, settings: Mapping[str, Any]) -> Any:
+        """The training task; see `official_spectrum_task` for the settings."""
+        from aion_tokenizers.official_spectrum_task import OfficialSpectrumTask
+
+        return to_dataclass(OfficialSpectrumTask, settings, "codec")
 
     @property
     def wavelength(self) -> Float32[np.ndarray, " l"]:
@@ -271,15 +278,22 @@ class OfficialSpectrum:
         total = (flux * valid).sum(-1, dtype=np.float32)
         return np.maximum(total / (valid.sum(-1).astype(np.float32) + 1), LEAST)
 
+    def _norm_codes(self, flux: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        mean = np.log10(self._mean(flux, valid) + 1)
+        return np.minimum(np.searchsorted(self.buckets, mean), len(self.buckets) - 1)
+
+    def cleaned_and_scaled(self, observation: Spectrum) -> tuple[np.ndarray, ...]:
+        """Finite flux, mask and sqrt(ivar) as the network sees them [b, l], and the
+        norm of each spectrum that its token stands for [b]."""
+        flux, valid, error = self._cleaned(observation)
+        return flux, valid, error, _scale(self.buckets[self._norm_codes(flux, valid)])
+
     def _latents_and_norms(self, observation: Spectrum) -> tuple[Any, Any]:
         if observation.wavelength is None:
             raise DataError("spectrum without wavelength", "Give it in Angstrom.")
         with np.errstate(over="ignore", invalid="ignore"):
             flux, valid, error = self._cleaned(observation)
-            mean = np.log10(self._mean(flux, valid) + 1)
-            norm = np.minimum(
-                np.searchsorted(self.buckets, mean), len(self.buckets) - 1
-            )
+            norm = self._norm_codes(flux, valid)
             scale = _scale(self.buckets[norm])[:, None]
             small = np.float32(self.config.input_scaling)
             both = np.stack([(flux / scale - 1) * small, error / scale * small], 1)

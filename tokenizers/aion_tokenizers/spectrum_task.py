@@ -13,19 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from aion.errors import DataError
 from aion.observation import Spectrum
 from aion.train.codec_task import Sample
+from aion_tokenizers import spectrum_losses
 from aion_tokenizers.quantization import quantized
-from aion_tokenizers.quantizers import Quantized, perplexity, usage
-from aion_tokenizers.recorruption import recorrupt
+from aion_tokenizers.quantizers import Quantized
 from aion_tokenizers.spectrum import SpectrumCodec
 from aion_tokenizers.spectrum_grid import (
     Pixels,
@@ -43,14 +42,6 @@ from aion_tokenizers.spectrum_pixels import (
     norm_values,
     read_spectrum,
 )
-
-LIMITS = (2.0, 5.0, 10.0, 20.0)
-"""Between classes of spectra by their median true S/N per pixel."""
-CLASSES = ("below2", "2to5", "5to10", "10to20", "above20")
-TARGETS = (0.10, 0.10, 0.15, 0.30, 0.80)
-"""Errors to the truth of a good codec, by class: the unit of `score`."""
-CLEAR = 10.0
-"""S/N above which R2 is reported."""
 
 
 class _Made(NamedTuple):
@@ -163,8 +154,7 @@ class SpectrumTask:
 
     def prepare(self, batch: dict[str, Array]) -> dict[str, Array]:
         """The batch with the share of each spectrum in the loss."""
-        count = batch["flux"].shape[0]
-        return batch | {"share": jnp.full((count,), 1.0 / count)}
+        return spectrum_losses.with_shares(batch)
 
     def loss(
         self,
@@ -179,32 +169,17 @@ class SpectrumTask:
         encoded as they are.
         """
         del mesh
-        dice = jax.random.key(0) if key is None else key
-        ivar = part["ivar"]
-        valid = ivar > 0
-        sigma = jnp.where(valid, ivar, 1.0) ** -0.5
-        pair = recorrupt(part["flux"], jnp.where(valid, sigma, 0.0), dice, self.amount)
+        pair = spectrum_losses.corrupted(part, key, self.amount)
         made = self._through(module, part, pair.first, key)
-        logit, there = made.logit, made.there
-        chi = (
-            jnp.where(valid, (made.flux - pair.second) / sigma, 0.0) * pair.excess**-0.5
+        loss, chi2 = spectrum_losses.misfit(
+            made.flux, pair, part, self.width, self.soft
         )
-        pixels = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.float32), 1.0)
-        each = jnp.sum(_huber(chi, self.width), axis=1) / pixels * pair.excess
-        # 2 each is pair.excess for a perfect reconstruction.
-        error = jnp.maximum(2 * each - pair.excess, 0.0)
-        weight = part["share"] / jax.lax.stop_gradient(self.soft + error)
-        weight = jnp.where(jnp.any(valid, axis=1), weight, 0.0)
-        missing = jnp.mean(jax.nn.softplus(logit) - logit * there, axis=1)
-        loss = jnp.sum(weight * each) + self.mask * jnp.sum(part["share"] * missing)
-        sums = {
-            "counts": made.found.counts,
-            "chi2": jnp.stack([jnp.sum(jnp.square(chi)), _number(valid)]),
-            "mask": jnp.stack([jnp.sum(missing), jnp.float32(len(missing))]),
-        }
+        missing, mask = spectrum_losses.logistic(made.logit, made.there, part["share"])
+        sums = {"counts": made.found.counts, "chi2": chi2, "mask": mask}
         if key is None:
-            sums |= self._errors(module, part)
-        return loss + made.found.loss, sums
+            guess = self._through(module, part, part["flux"], None).flux
+            sums |= spectrum_losses.errors(guess, part)
+        return loss + self.mask * missing + made.found.loss, sums
 
     def _through(
         self,
@@ -221,78 +196,13 @@ class SpectrumTask:
         guess = sampled(cells, part["out_index"], part["out_weight"])
         return _Made(guess, both[:, 1], found, (ivar > 0).astype(jnp.float32))
 
-    def _errors(
-        self, module: SpectrumAutoencoder, part: dict[str, Array]
-    ) -> dict[str, Array]:
-        """Sums and counts over spectra: of the mean squared error in variances by
-        class, and of 1 - R2 of those above `CLEAR`."""
-        guess = self._through(module, part, part["flux"], None).flux
-        truth, ivar = part["truth"], part["ivar"]
-        known = (ivar > 0) & jnp.isfinite(truth)
-        pixels = jnp.maximum(jnp.sum(known, axis=1, dtype=jnp.float32), 1.0)
-        error = jnp.square(jnp.where(known, guess - truth, 0.0))
-        mean = jnp.sum(error * ivar, axis=1) / pixels
-        signal = jnp.where(known, truth * jnp.sqrt(ivar), jnp.nan)
-        level = jnp.nanmedian(signal, axis=1)
-        group = jnp.searchsorted(jnp.asarray(LIMITS), level)
-        seen = jnp.any(known, axis=1)
-        inside = (group[:, None] == jnp.arange(len(CLASSES))) & seen[:, None]
-        total = jnp.sum(jnp.where(inside, mean[:, None], 0.0), axis=0)
-        count = jnp.sum(inside, axis=0, dtype=jnp.float32)
-        centre = jnp.sum(jnp.where(known, truth, 0.0), axis=1) / pixels
-        spread = jnp.where(known, jnp.square(truth - centre[:, None]), 0.0)
-        lost = jnp.sum(error, axis=1) / jnp.maximum(jnp.sum(spread, axis=1), 1e-12)
-        clear = seen & (level > CLEAR)
-        lost = jnp.stack([jnp.sum(jnp.where(clear, lost, 0.0)), _number(clear)])
-        return {"error": jnp.stack([total, count], axis=-1), "lost": lost}
-
     def report(self, sums: dict[str, Any]) -> dict[str, float]:
-        """Readable numbers.
-
-        `chi2` is of the recorrupted residuals, 1 at best; `mask` nats per cell;
-        `error/<class>` the error to the truth; `r2` the mean over spectra with S/N
-        above 10; `score` the mean over classes of error over target, or the chi2 where
-        no truth is known; `usage` and `perplexity` are of the codes since the last
-        report.
-        """
-        counts = jnp.asarray(sums["counts"])
-        values = {
-            "chi2": _ratio(sums["chi2"]),
-            "mask": _ratio(sums["mask"]),
-            "usage": float(usage(counts)),
-            "perplexity": float(perplexity(counts)),
-        }
-        if "error" not in sums:
-            return values
-        scores = []
-        rows = zip(CLASSES, TARGETS, sums["error"], strict=True)
-        for name, target, row in rows:
-            if row[1] > 0:
-                values[f"error/{name}"] = _ratio(row)
-                scores.append(_ratio(row) / target)
-        if sums["lost"][1] > 0:
-            values["r2"] = 1 - _ratio(sums["lost"])
-        score = float(np.mean(scores)) if scores else values["chi2"]
-        return values | {"score": score}
+        """Readable numbers; see `spectrum_losses.report`."""
+        return spectrum_losses.report(sums)
 
     def size(self, batch: dict[str, Any]) -> int:
         """Pixels of a batch, padding included."""
         return int(np.prod(batch["flux"].shape))
-
-
-def _huber(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
-    """chi^2 / 2 up to a width, linear beyond (Huber 1964)."""
-    size = jnp.abs(chi)
-    return jnp.where(size < width, 0.5 * chi**2, width * (size - 0.5 * width))
-
-
-def _number(chosen: Bool[Array, "*b"]) -> Float[Array, ""]:
-    return jnp.sum(chosen, dtype=jnp.float32)
-
-
-def _ratio(pair: Any) -> float:
-    total, count = (float(x) for x in pair)
-    return total / max(count, 1.0)
 
 
 def _cut(spectrum: Spectrum, piece: slice) -> Spectrum:
