@@ -76,14 +76,17 @@ def _good(image):
 
 
 def errors(tests, band, guess):
-    """Mean over pixels of the error to the truth in units of the noise."""
-    total = count = 0.0
+    """Error to the truth in units of the noise: mean over all pixels, and the median
+    over objects of their means."""
+    sums = []
     for (image, truth), made in zip(tests, guess, strict=True):
         good = _good(image).all(axis=1)
         square = np.square(made - truth.flux[:, band]) * image.ivar[:, band]
-        total += square[good].sum()
-        count += good.sum()
-    return total / count
+        total = np.where(good, square, 0).sum(axis=(1, 2))
+        sums.append(np.stack([total, good.sum(axis=(1, 2))]))
+    total, count = np.concatenate(sums, axis=1)
+    each = total[count > 0] / count[count > 0]
+    return np.array([total.sum() / count.sum(), np.median(each)])
 
 
 def decoded(codec, tests):
@@ -104,31 +107,32 @@ def main():
     parser.add_argument("--objects", type=int, default=192)
     options = parser.parse_args()
     codecs = {name: load_codec(getattr(options, name)) for name in ("without", "seen")}
-    print("error: without, seen, ratio, ridge from the other bands, blank")
+    print("error, mean over pixels / median over objects:")
+    print("without, seen, ridge from the other bands, blank")
     for name, (kind, modality, settings, wanted) in SOURCES.items():
         training = images(kind, modality, settings, options.objects, "train")
         tests = images(kind, modality, settings, options.objects, "test")
         made = {k: decoded(codec, tests) for k, codec in codecs.items()}
         rows = []
         for band in wanted:
-            count = len(tests[0][0].bands)
-            others, weights = ridge(training, count, band)
+            others, weights = ridge(training, len(tests[0][0].bands), band)
             linear = [
                 np.einsum("bkyx,k->byx", image.flux[:, others], weights[:-1])
                 + weights[-1]
                 for image, _ in tests
             ]
-            row = [errors(tests, band, [m[:, band] for m in made[k]]) for k in made]
-            row += [errors(tests, band, linear)]
-            row += [errors(tests, band, [0 * m[:, 0] for m in made["seen"]])]
-            rows.append(row)
-            label = tests[0][0].bands[band].name
-            print(f"  {label}: " + ", ".join(f"{value:.3f}" for value in row))
-        without, seen, linear, blank = np.mean(rows, axis=0)
-        print(
-            f"{name}: {without:.3f}, {seen:.3f}, {without / seen:.2f}, "
-            f"{linear:.3f}, {blank:.2f}"
-        )
+            guesses = [[m[:, band] for m in made[k]] for k in codecs]
+            guesses += [linear, [0 * m for m in linear]]
+            rows.append(np.stack([errors(tests, band, g) for g in guesses]))
+            print(f"  {tests[0][0].bands[band].name}: {told(rows[-1])}")
+        mean = np.mean(rows, axis=0)
+        ratio = mean[0] / mean[1]
+        print(f"{name}: {told(mean)}; ratio {ratio[0]:.2f} / {ratio[1]:.2f}")
+
+
+def told(pairs):
+    """Means and medians of several methods."""
+    return ", ".join(f"{a:.3f} / {b:.4f}" for a, b in pairs)
 
 
 if __name__ == "__main__":
