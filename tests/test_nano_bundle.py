@@ -3,12 +3,17 @@
 
 import pickle
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 import aion
 from aion.codec import bundle_folder
+from aion.config import load_config
 from aion.cropping import on_square
+from aion.errors import ArtefactError, ConfigError
+from aion.jobs.codec_training import task_of
 from aion.mocksky.sky import Sky
 from aion.mockstream import MockSource
 from aion.surveys.opening import open_survey
@@ -118,3 +123,21 @@ def test_real_stamps_and_spectra_pass_through_it(bundle, real_data):
         )
         assert np.isfinite(back.flux).all()
         assert np.median(in_sigmas(spectrum, back.flux)) < 1.0
+
+
+@pytest.mark.parametrize("kind", ["image", "spectrum", "field"])
+def test_training_goes_on_from_it(bundle, kind):
+    config = load_config(f"configs/tokenizers/{kind}.py:nano,start=nano", []).to_dict()
+    task = task_of(config)
+    module = task.build(jax.random.key(0))
+    (codec,) = (c for c in bundle.codecs.values() if c.word == kind)
+    for ours, shipped in zip(
+        *(jax.tree.leaves(nnx.state(m)) for m in (module, codec.network)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, shipped)
+    config["codec"]["network"]["width"] = 32
+    with pytest.raises(ConfigError, match="sizes"):
+        task_of(config).build(jax.random.key(0))
+    config["codec"]["start"] = "nowhere"
+    with pytest.raises(ArtefactError, match="nowhere"):
+        task_of(config).build(jax.random.key(0))

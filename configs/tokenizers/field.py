@@ -10,7 +10,8 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
 Measured for `nano`: an intersection over union of .958, the mean over test maps.
 
-Arguments: `nano` or `aion1`, `steps=N` the length.
+Arguments: `nano` or `aion1`, `steps=N` the length, `start=FOLDER` a codec
+to go on from.
 """
 
 from aion.config import parse_arg
@@ -35,11 +36,16 @@ def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=4000"."""
     from ml_collections import ConfigDict
 
-    args = parse_arg(arg, size="nano", steps=0)
+    args = parse_arg(arg, size="nano", steps=0, start="")
     chosen = SIZES[args["size"]]
     return ConfigDict(
         {
-            "codec": {"word": "field", "network": chosen["network"], "side": 96},
+            "codec": {
+                "word": "field",
+                "network": chosen["network"],
+                "start": args["start"],
+                "side": 96,
+            },
             "data": {
                 "sources": (
                     {

@@ -8,13 +8,13 @@ Command:
 `nano` is sized for one CPU core and 75 minutes. `aion1` has the width and the batch
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `official` is AION-1's own network at the release's sizes, for real bands, which
-`aion_tokenizers.official.export_official` writes for the PyTorch package; set
-`--config.codec.start=FOLDER` to go on from a codec that exists.
+`aion_tokenizers.official.export_official` writes for the PyTorch package.
 
-Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `crop=N` the pixels of a
-square that is trained on; `quantizer=vq` (or lfq, with as many codes); `bands=without`:
-no image has HSC's y; `bands=with`: one in five is by the camera number 7, which nobody
-has built (tests/benchmarks/unseen_bands.py compares the two).
+Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
+to go on from, or a bundle, such as `start=nano`; `crop=N` the pixels of a square that
+is trained on; `quantizer=vq` (or lfq, with as many codes); `bands=without`: no image
+has HSC's y; `bands=with`: one in five is by the camera number 7, which nobody has built
+(tests/benchmarks/unseen_bands.py compares the two).
 """
 
 from aion.config import parse_arg
@@ -76,11 +76,17 @@ def codec(chosen, args):
     """The codec's part: its word, its network and how it is trained."""
     if args["size"] == "official":
         network = chosen["network"]
-        return {"word": "official_image", "network": network, "start": "", "crop": 96}
+        return {
+            "word": "official_image",
+            "network": network,
+            "start": args["start"],
+            "crop": 96,
+        }
     network = {"patch": 4, "quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
     return {
         "word": "image",
         "network": network | chosen["network"],
+        "start": args["start"],
         "crop": args["crop"],
         "windows": 3,
         "aim": 0.7,
@@ -92,7 +98,9 @@ def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=4000,crop=48"."""
     from ml_collections import ConfigDict
 
-    args = parse_arg(arg, size="nano", steps=0, crop=32, quantizer="fsq", bands="all")
+    args = parse_arg(
+        arg, size="nano", steps=0, crop=32, quantizer="fsq", bands="all", start=""
+    )
     chosen = SIZES[args["size"]]
     bands = "real" if args["size"] == "official" else args["bands"]
     return ConfigDict(

@@ -8,15 +8,15 @@ Command:
 `nano` is sized for one CPU core and an hour. `aion1` has the batch and the length
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `official` is AION-1's own network at the release's sizes, which
-`aion_tokenizers.official.export_official` writes for the PyTorch package; set
-`--config.codec.start=FOLDER` to go on from a codec that exists.
+`aion_tokenizers.official.export_official` writes for the PyTorch package.
 
 Measured for `nano` on validation spectra: a score of .39, which is the mean over
 classes of S/N per pixel (below 2, 2-5, 5-10, 10-20, above 20) of the error to the truth
 over .10, .10, .15, .30, .80. Test scores are in tokenizers/README.md.
 
-Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `quantizer=fsq`, `lfq`
-or `vq`, with 4,096 codes each.
+Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
+to go on from, or a bundle, such as `start=nano`; `quantizer=fsq`, `lfq` or `vq`, with
+4,096 codes each; `evenness=E`: 1 lets faint spectra count as much as bright ones.
 """
 
 from aion.config import parse_arg
@@ -74,16 +74,25 @@ def sources():
 def codec(chosen, args):
     """The codec's part: its word and its network."""
     if args["size"] == "official":
-        return {"word": "official_spectrum", "network": OFFICIAL, "start": ""}
+        return {
+            "word": "official_spectrum",
+            "network": OFFICIAL,
+            "start": args["start"],
+        }
     network = {"quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
-    return {"word": "spectrum", "network": network | chosen["network"]}
+    return {
+        "word": "spectrum",
+        "network": network | chosen["network"],
+        "start": args["start"],
+        "evenness": args["evenness"],
+    }
 
 
 def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=6000,quantizer=fsq"."""
     from ml_collections import ConfigDict
 
-    args = parse_arg(arg, size="nano", steps=0, quantizer="fsq")
+    args = parse_arg(arg, size="nano", steps=0, quantizer="fsq", start="", evenness=1.0)
     chosen = SIZES[args["size"]]
     return ConfigDict(
         {

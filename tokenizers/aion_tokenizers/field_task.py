@@ -22,6 +22,7 @@ from aion.observation import Field
 from aion.train.codec_task import Sample
 from aion_tokenizers.field import FieldCodec, class_shares, read_field
 from aion_tokenizers.field_network import FieldAutoencoder, FieldSizes
+from aion_tokenizers.network_state import start_from
 from aion_tokenizers.quantizers import perplexity, usage
 
 
@@ -31,18 +32,22 @@ class FieldTask:
 
     Attributes:
         network: its sizes.
+        start: a codec to go on from, see `network_state.start_from`; "" for none.
         side: of the maps; larger ones are cut to it.
         edges: weight of pixels beside another class, over that of the others.
     """
 
     network: FieldSizes = field(default_factory=FieldSizes)
+    start: str = ""
     side: int = 96
     edges: float = 8.0
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
     def build(self, key: Array) -> FieldAutoencoder:
-        """A freshly initialised network."""
+        """The network to start from."""
+        if self.start:
+            return start_from(self.start, FieldCodec.word, self.network)
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: FieldAutoencoder) -> FieldCodec:

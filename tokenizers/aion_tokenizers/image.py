@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32
 
-from aion.config import to_dataclass, to_plain
+from aion.config import to_dataclass
 from aion.errors import ArtefactError, ConfigError, DataError
 from aion.instrument import BANDS, INSTRUMENTS, Band, find_band
 from aion.modality import Modality
@@ -35,7 +35,7 @@ from aion_tokenizers.image_pixels import (
 )
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.network_state import filled_network, network_arrays
-from aion_tokenizers.quantization import Quantizer
+from aion_tokenizers.quantization import Quantizer, plain_sizes
 
 _TYPICAL_SCALE = 0.25  # arcsec per pixel of a survey without a camera in the table
 _HALF = 25.6  # arcsec to the edge of the square whose coordinates slots are told in
@@ -258,7 +258,7 @@ class ImageCodec:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Config and arrays for `from_state`."""
-        config = {"network": to_plain(self.config), "size": self.size}
+        config = {"network": plain_sizes(self.config), "size": self.size}
         return config, network_arrays(self.network)
 
     @classmethod

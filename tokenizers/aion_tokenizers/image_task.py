@@ -26,6 +26,7 @@ from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
 from aion_tokenizers.mixing import describe_bands
+from aion_tokenizers.network_state import start_from
 from aion_tokenizers.quantization import quantized
 from aion_tokenizers.quantizers import Quantized
 from aion_tokenizers.recorruption import recorrupt
@@ -40,6 +41,7 @@ class ImageTask:
 
     Attributes:
         network: its sizes.
+        start: a codec to go on from, see `network_state.start_from`; "" for none.
         groups: modalities that are scored apart; others are scored together.
         side: of the images of a modality, in pixels.
         crop: side of the squares that are trained on.
@@ -57,6 +59,7 @@ class ImageTask:
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
+    start: str = ""
     groups: tuple[str, ...] = ("legacy_image", "hsc_image")
     side: int = 96
     crop: int = 64
@@ -73,7 +76,9 @@ class ImageTask:
     guarded: ClassVar[str] = "perplexity"
 
     def build(self, key: Array) -> ImageNetwork:
-        """A freshly initialised network."""
+        """The network to start from."""
+        if self.start:
+            return start_from(self.start, ImageCodec.word, self.network)
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: ImageNetwork) -> ImageCodec:

@@ -2,13 +2,15 @@
 """Networks as arrays by name, and back, with every shape checked."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from aion.errors import ArtefactError
+from aion.codec import CodecBundle, bundle_folder, load_codec
+from aion.errors import ArtefactError, ConfigError
 
 
 @runtime_checkable
@@ -26,6 +28,47 @@ def network_arrays(network: nnx.Module) -> dict[str, np.ndarray]:
     return {
         ".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in flat
     }
+
+
+def start_from(folder: str, word: str, sizes: Any) -> Any:
+    """The network of a codec to go on from.
+
+    Args:
+        folder: of the codec, or of a bundle that holds one; or the name of a shipped
+            bundle.
+        word: of its class.
+        sizes: that its network must have.
+
+    Raises:
+        ConfigError: another class, or other sizes.
+    """
+    codec: Any = _codec_of(bundle_folder(folder), word)
+    _, state = nnx.split(nnx.eval_shape(lambda: sizes.network(nnx.Rngs(0))))
+    fits = codec.word == word
+    fits = fits and _shapes(nnx.state(codec.network)) == _shapes(state)
+    if not fits:
+        raise ConfigError(
+            f"{folder} holds a codec {codec.word!r} that is not {word!r} with {sizes}",
+            "Give config.codec.network the sizes in its config.json.",
+        )
+    return codec.network
+
+
+def _codec_of(folder: Path, word: str) -> Any:
+    """The codec in a folder; of a bundle the one of a class."""
+    if not (folder / "bundle.json").is_file():
+        return load_codec(folder)
+    codecs = CodecBundle.load(folder).codecs.values()
+    for codec in codecs:
+        if codec.word == word:
+            return codec
+    raise ConfigError(
+        f"the bundle {folder} has no codec {word!r}", "Give the folder of another."
+    )
+
+
+def _shapes(state: Any) -> dict[Any, tuple[int, ...]]:
+    return {path: leaf.get_value().shape for path, leaf in nnx.to_flat_state(state)}
 
 
 def filled_network(

@@ -17,13 +17,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from aion.codec import load_codec
 from aion.errors import ConfigError, DataError
 from aion.observation import Image
 from aion.train.codec_task import Sample
 from aion_tokenizers import image_scores
 from aion_tokenizers.image_pixels import read_pixels, units
 from aion_tokenizers.magvit import ImageNetwork
+from aion_tokenizers.network_state import start_from
 from aion_tokenizers.official_image import (
     CROP,
     LIMITS,
@@ -45,7 +45,7 @@ class OfficialImageTask:
 
     Attributes:
         network: its sizes.
-        start: folder of a codec to start from, AION-1's or ours; its sizes hold.
+        start: a codec to go on from, AION-1's or ours, see `network_state.start_from`.
         groups: modalities that are scored apart.
         crop: side of the squares that are trained on.
         amount: of recorruption.
@@ -81,13 +81,7 @@ class OfficialImageTask:
             outward = network.mixer.outward
             outward.weight[...] = 0.1 * outward.weight[...]
             return network
-        codec = load_codec(self.start)
-        if not isinstance(codec, OfficialImage) or codec.config != self.network:
-            raise ConfigError(
-                f"{self.start} holds no image codec of AION-1 with {self.network}",
-                "Give config.codec.network the sizes in its config.json.",
-            )
-        return codec.network
+        return start_from(self.start, OfficialImage.word, self.network)
 
     def codec(self, module: ImageNetwork) -> OfficialImage:
         """The codec with a trained network."""

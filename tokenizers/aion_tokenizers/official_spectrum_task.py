@@ -17,12 +17,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from aion.codec import load_codec
-from aion.errors import ConfigError, DataError
+from aion.errors import DataError
 from aion.observation import Spectrum
 from aion.train.codec_task import Sample
 from aion_tokenizers import spectrum_losses
 from aion_tokenizers.convnext import SpectrumNetwork
+from aion_tokenizers.network_state import start_from
 from aion_tokenizers.official_spectrum import OfficialSpectrum, SpectrumConfig
 from aion_tokenizers.quantizers import LFQ, Quantized
 
@@ -39,10 +39,10 @@ class OfficialSpectrumTask:
 
     Attributes:
         network: its sizes.
-        start: folder of a codec to start from, AION-1's or ours; its sizes hold.
+        start: a codec to go on from, AION-1's or ours, see `network_state.start_from`.
         pixels: per spectrum; shorter ones are padded, of longer ones the rest is not
             looked at.
-        amount, width, soft, mask: see `SpectrumTask`.
+        amount, width, evenness, soft, mask: see `SpectrumTask`.
         entropy: weight of LFQ's entropy terms.
     """
 
@@ -51,6 +51,7 @@ class OfficialSpectrumTask:
     pixels: int = 7808
     amount: float = 0.5
     width: float = 10.0
+    evenness: float = 1.0
     soft: float = 0.5
     mask: float = 0.05
     entropy: float = 0.1
@@ -64,15 +65,9 @@ class OfficialSpectrumTask:
 
     def build(self, key: Array) -> SpectrumNetwork:
         """The network to start from."""
-        if not self.start:
-            return self.network.network(nnx.Rngs(params=key))
-        codec = load_codec(self.start)
-        if not isinstance(codec, OfficialSpectrum) or codec.config != self.network:
-            raise ConfigError(
-                f"{self.start} holds no spectrum codec of AION-1 with {self.network}",
-                "Give config.codec.network the sizes in its config.json.",
-            )
-        return codec.network
+        if self.start:
+            return start_from(self.start, OfficialSpectrum.word, self.network)
+        return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: SpectrumNetwork) -> OfficialSpectrum:
         """The codec with a trained network."""
@@ -151,7 +146,9 @@ class OfficialSpectrumTask:
         del mesh
         pair = spectrum_losses.corrupted(part, key, self.amount)
         guess, bad, found = self._through(module, part, pair.first)
-        loss, chi2 = spectrum_losses.misfit(guess, pair, part, self.width, self.soft)
+        loss, chi2 = spectrum_losses.misfit(
+            guess, pair, part, self.width, self.evenness, self.soft
+        )
         there = (part["ivar"] <= 0).astype(jnp.float32)
         missing, mask = spectrum_losses.logistic(bad, there, part["share"])
         sums = {"counts": found.counts, "chi2": chi2, "mask": mask}

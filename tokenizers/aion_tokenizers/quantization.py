@@ -3,11 +3,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from aion.config import to_plain
 from aion.errors import ConfigError
 from aion_tokenizers.codebook import VQ, VectorQuantizer
 from aion_tokenizers.quantizers import FSQ, LFQ, Quantized
@@ -63,6 +64,17 @@ class Quantization:
         if self.kind == "lfq":
             return LFQ(self.latent)
         return VectorQuantizer(VQ(self.num_codes, self.dimension), rngs)
+
+
+def plain_sizes(sizes: Any) -> dict[str, Any]:
+    """A network's sizes as plain values, with `dimension` only where a codebook has it.
+
+    A codec's digest is over these: it must not change with what does not matter to it.
+    """
+    values = to_plain(sizes)
+    if sizes.quantizer != "vq":
+        del values["dimension"]
+    return values
 
 
 def quantized(

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32
 
-from aion.config import to_dataclass, to_plain
+from aion.config import to_dataclass
 from aion.errors import ArtefactError, ConfigError, DataError
 from aion.modality import Modality
 from aion.observation import Observation, Spectrum
@@ -25,7 +25,7 @@ from aion_tokenizers import features
 from aion_tokenizers.batches import checked_codes, in_batches
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.network_state import filled_network, network_arrays
-from aion_tokenizers.quantization import Quantizer
+from aion_tokenizers.quantization import Quantizer, plain_sizes
 from aion_tokenizers.spectrum_grid import (
     checked_rows,
     from_grid,
@@ -245,7 +245,7 @@ class SpectrumCodec:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Config and arrays for `from_state`."""
-        return {"network": to_plain(self.sizes)}, network_arrays(self.network)
+        return {"network": plain_sizes(self.sizes)}, network_arrays(self.network)
 
     @classmethod
     def from_state(

@@ -33,15 +33,17 @@ def misfit(
     pair: Pair,
     part: Mapping[str, Array],
     width: float,
+    evenness: float,
     soft: float,
 ) -> tuple[Float[Array, ""], Float[Array, "2"]]:
-    """Huber's function of the residuals, spectra weighted by 1 / (soft + error).
+    """Huber's function of the residuals, spectra weighted by their own error.
 
     Args:
         guess: reconstruction of the first spectrum of a pair.
         pair: recorrupted.
         part: ivar [b, l], 0 where not valid, and each spectrum's share [b].
         width: sigmas from which residuals count linearly.
+        evenness: spectra are weighted by (soft + error) to the power of minus this.
         soft: error in variances below which spectra have equal weights.
 
     Returns:
@@ -54,7 +56,7 @@ def misfit(
     each = jnp.sum(_huber(chi, width), axis=1) / pixels * pair.excess
     # 2 each is pair.excess for a perfect reconstruction.
     error = jnp.maximum(2 * each - pair.excess, 0.0)
-    weight = part["share"] / jax.lax.stop_gradient(soft + error)
+    weight = part["share"] * jax.lax.stop_gradient(soft + error) ** -evenness
     weight = jnp.where(jnp.any(valid, axis=1), weight, 0.0)
     chi2 = jnp.stack([jnp.sum(jnp.square(chi)), _number(valid)])
     return jnp.sum(weight * each), chi2

@@ -23,6 +23,7 @@ from aion.errors import DataError
 from aion.observation import Spectrum
 from aion.train.codec_task import Sample
 from aion_tokenizers import spectrum_losses
+from aion_tokenizers.network_state import start_from
 from aion_tokenizers.quantization import quantized
 from aion_tokenizers.quantizers import Quantized
 from aion_tokenizers.spectrum import SpectrumCodec
@@ -60,30 +61,37 @@ class SpectrumTask:
 
     Attributes:
         network: its sizes.
+        start: a codec to go on from, see `network_state.start_from`; "" for none.
         pixels: per spectrum; shorter ones are padded, of longer ones a piece is taken.
         taps_in: most pixels that a cell of the grid may overlap.
         taps_out: most cells that a pixel may depend on.
         hide: share of the spectra whose resolution the decoder is not told.
         amount: of recorruption, a.
         width: of Huber's function, in sigmas of the second spectrum.
+        evenness: 1 weights spectra by the inverse of their error, so that a bright one
+            counts as much as a faint one, 0 not at all.
         soft: error in variances below which spectra have equal weights.
         mask: weight of telling which cells have data.
     """
 
     network: SpectrumSizes = field(default_factory=SpectrumSizes)
+    start: str = ""
     pixels: int = 7808
     taps_in: int = 4
     taps_out: int = 8
     hide: float = 0.1
     amount: float = 0.5
     width: float = 10.0
+    evenness: float = 1.0
     soft: float = 0.5
     mask: float = 0.05
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
     def build(self, key: Array) -> SpectrumAutoencoder:
-        """A freshly initialised network."""
+        """The network to start from."""
+        if self.start:
+            return start_from(self.start, SpectrumCodec.word, self.network)
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: SpectrumAutoencoder) -> SpectrumCodec:
@@ -172,7 +180,7 @@ class SpectrumTask:
         pair = spectrum_losses.corrupted(part, key, self.amount)
         made = self._through(module, part, pair.first, key)
         loss, chi2 = spectrum_losses.misfit(
-            made.flux, pair, part, self.width, self.soft
+            made.flux, pair, part, self.width, self.evenness, self.soft
         )
         missing, mask = spectrum_losses.logistic(made.logit, made.there, part["share"])
         sums = {"counts": made.found.counts, "chi2": chi2, "mask": mask}
