@@ -11,10 +11,10 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `aion_tokenizers.official.export_official` writes for the PyTorch package.
 
 Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
-to go on from, or a bundle, such as `start=nano`; `crop=N` the pixels of a square that
-is trained on; `quantizer=vq` (or lfq, with as many codes); `bands=without`: no image
-has HSC's y; `bands=with`: one in five is by the camera number 7, which nobody has built
-(tests/benchmarks/unseen_bands.py compares the two).
+to go on from, or a bundle, such as `start=nano`, with a fifth of the rate; `crop=N` the
+pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
+`bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
+7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 """
 
 from aion.config import parse_arg
@@ -115,7 +115,8 @@ def get_config(arg=None):
             },
             "optimizer": {
                 "kind": "muon",
-                "learning_rate": chosen["learning_rate"],
+                "learning_rate": chosen["learning_rate"]
+                * (0.2 if args["start"] else 1),
                 "warmup": 0.03,
                 "beta2": 0.99,
                 "weight_decay": 0.01,

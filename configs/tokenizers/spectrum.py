@@ -106,7 +106,8 @@ def get_config(arg=None):
             },
             "optimizer": {
                 "kind": "muon",
-                "learning_rate": chosen["learning_rate"],
+                "learning_rate": chosen["learning_rate"]
+                * (0.2 if args["start"] else 1),
                 "warmup": 0.03,
                 "beta2": 0.99,
                 "weight_decay": 0.01,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -42,7 +43,9 @@ def start_from(folder: str, word: str, sizes: Any) -> Any:
     Raises:
         ConfigError: another class, or other sizes.
     """
-    codec: Any = _codec_of(bundle_folder(folder), word)
+    # Training builds its network inside a traced function; files are read outside.
+    with jax.ensure_compile_time_eval():
+        codec: Any = _codec_of(bundle_folder(folder), word)
     _, state = nnx.split(nnx.eval_shape(lambda: sizes.network(nnx.Rngs(0))))
     fits = codec.word == word
     fits = fits and _shapes(nnx.state(codec.network)) == _shapes(state)
