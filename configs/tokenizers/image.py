@@ -5,7 +5,7 @@ Command:
 
     aion train --config=configs/tokenizers/image.py:nano --workdir=runs/image
 
-`nano` is sized for one CPU core and 75 minutes. `aion1` has the width and the batch
+`nano` is sized for one CPU core and 80 minutes. `aion1` has the width and the batch
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `official` is AION-1's own network at the release's sizes, for real bands, which
 `aion_tokenizers.official.export_official` writes for the PyTorch package.

@@ -112,6 +112,9 @@ def test_the_score_is_what_users_get(task):
 
 def test_what_is_trained_is_exported_and_gone_on_from(task, tmp_path):
     codec = task.codec(task.build(jax.random.key(2)))
+    buckets = "normalization_quantizer.buckets"
+    moved = dict(codec.constants) | {buckets: codec.buckets + np.float32(0.01)}
+    codec = replace(codec, constants=moved)
     export_official(codec, tmp_path / "spectrum")
     again = load_codec(tmp_path / "spectrum")
     seen = slopes().observation
@@ -125,6 +128,8 @@ def test_what_is_trained_is_exported_and_gone_on_from(task, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(new, old)
+    kept = onward.codec(codec.network).constants[buckets]
+    np.testing.assert_array_equal(kept, moved[buckets])
     other = replace(onward, network=replace(TINY, latent_channels=32))
     with pytest.raises(ConfigError, match="sizes"):
         other.build(jax.random.key(0))

@@ -47,7 +47,7 @@ class FieldTask:
     def build(self, key: Array) -> FieldAutoencoder:
         """The network to start from."""
         if self.start:
-            return start_from(self.start, FieldCodec.word, self.network)
+            return start_from(self.start, FieldCodec.word, self.network).network
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: FieldAutoencoder) -> FieldCodec:

@@ -24,7 +24,7 @@ from aion.train.codec_task import Sample
 from aion_tokenizers import image_scores
 from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
-from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels
+from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels, units
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.network_state import start_from
 from aion_tokenizers.quantization import quantized
@@ -78,7 +78,7 @@ class ImageTask:
     def build(self, key: Array) -> ImageNetwork:
         """The network to start from."""
         if self.start:
-            return start_from(self.start, ImageCodec.word, self.network)
+            return start_from(self.start, ImageCodec.word, self.network).network
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: ImageNetwork) -> ImageCodec:
@@ -114,7 +114,7 @@ class ImageTask:
         pixels = read_pixels(image)
         known = np.full_like(pixels.flux, np.nan)
         if isinstance(truth, Image):
-            known = read_pixels(Image(truth.flux, bands=truth.bands)).flux
+            known = np.asarray(truth.flux, np.float32) / units(truth.bands)
         if rng is not None:
             rows = np.repeat(np.arange(len(known)), self.windows)
             pixels, known = pixels.take(rows), known[rows]

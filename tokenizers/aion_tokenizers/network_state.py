@@ -32,7 +32,7 @@ def network_arrays(network: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def start_from(folder: str, word: str, sizes: Any) -> Any:
-    """The network of a codec to go on from.
+    """A codec to go on from.
 
     Args:
         folder: of the codec, or of a bundle that holds one; or the name of a shipped
@@ -54,7 +54,7 @@ def start_from(folder: str, word: str, sizes: Any) -> Any:
             f"{folder} holds a codec {codec.word!r} that is not {word!r} with {sizes}",
             "Give config.codec.network the sizes in its config.json.",
         )
-    return codec.network
+    return codec
 
 
 def _codec_of(folder: Path, word: str) -> Any:

@@ -81,7 +81,7 @@ class OfficialImageTask:
             outward = network.mixer.outward
             outward.weight[...] = 0.1 * outward.weight[...]
             return network
-        return start_from(self.start, OfficialImage.word, self.network)
+        return start_from(self.start, OfficialImage.word, self.network).network
 
     def codec(self, module: ImageNetwork) -> OfficialImage:
         """The codec with a trained network."""
@@ -123,7 +123,7 @@ class OfficialImageTask:
         y, x = (slice(s, s + side) for s in start)
         known = np.full_like(pixels.flux, np.nan)
         if isinstance(truth, Image):
-            known = read_pixels(Image(truth.flux, bands=truth.bands)).flux
+            known = np.asarray(truth.flux, np.float32) / units(truth.bands)
         raw = np.asarray(image.flux, np.float32) / units(image.bands)
         maps = {
             "flux": np.where(np.isfinite(raw), raw, 0),

@@ -59,6 +59,11 @@ class OfficialSpectrumTask:
     guarded: ClassVar[str] = "perplexity"
 
     @cached_property
+    def _started(self) -> OfficialSpectrum:
+        """The codec to go on from; its norms and grid stay as they are."""
+        return start_from(self.start, OfficialSpectrum.word, self.network)
+
+    @cached_property
     def _reader(self) -> OfficialSpectrum:
         """A codec without weights, for what it does before its network."""
         return self.codec(nnx.eval_shape(lambda: self.network.network(nnx.Rngs(0))))
@@ -66,12 +71,13 @@ class OfficialSpectrumTask:
     def build(self, key: Array) -> SpectrumNetwork:
         """The network to start from."""
         if self.start:
-            return start_from(self.start, OfficialSpectrum.word, self.network)
+            return self._started.network
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: SpectrumNetwork) -> OfficialSpectrum:
         """The codec with a trained network."""
-        return OfficialSpectrum(self.network, module, self.network.constants())
+        given = self._started.constants if self.start else self.network.constants()
+        return OfficialSpectrum(self.network, module, given)
 
     def collate(
         self, samples: Sequence[Sample], rng: np.random.Generator | None
@@ -107,17 +113,17 @@ class OfficialSpectrumTask:
             known = np.asarray(truth.flux, np.float32)
         maps = {"flux": flux, "ivar": ivar, "seen": seen, "truth": known}
         rows = {k: self._filled(v.astype(np.float32)) for k, v in maps.items()}
-        wavelength = np.asarray(spectrum.wavelength, np.float64)
-        lines = np.broadcast_to(np.atleast_2d(wavelength), flux.shape)
+        lines = np.atleast_2d(np.asarray(spectrum.wavelength, np.float64))
         pairs = [self._ways(line) for line in lines]
         ways = {k: np.stack([p[k] for p in pairs]) for k in pairs[0]}
+        ways = {k: np.broadcast_to(v, (len(flux), v.shape[1])) for k, v in ways.items()}
         inside = ways["out_inside"] > 0
         rows["ivar"] = np.where(inside, rows["ivar"], 0).astype(np.float32)
         return rows | ways | {"norm": scale.astype(np.float32)}
 
     def _ways(self, line: np.ndarray) -> dict[str, np.ndarray]:
         """Linear interpolation of one spectrum onto the grid and back."""
-        grid = self.network.constants()["latent_grid._wavelength"][0]
+        grid = self._reader.wavelength
         real = np.flatnonzero(np.isfinite(line) & (line > 0))[: self.pixels]
         into = _neighbours(line[real], grid)
         back = _neighbours(grid, line[: self.pixels])

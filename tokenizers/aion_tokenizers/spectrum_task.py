@@ -91,7 +91,7 @@ class SpectrumTask:
     def build(self, key: Array) -> SpectrumAutoencoder:
         """The network to start from."""
         if self.start:
-            return start_from(self.start, SpectrumCodec.word, self.network)
+            return start_from(self.start, SpectrumCodec.word, self.network).network
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: SpectrumAutoencoder) -> SpectrumCodec:
