@@ -11,8 +11,10 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `aion_tokenizers.official.export_official` writes for the PyTorch package.
 
 Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
-to go on from, or a bundle, such as `start=nano`, with a fifth of the rate; `crop=N` the
-pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
+to go on from, or a bundle, such as `start=nano`, with a twelfth of the rate;
+`refine=N` steps of refinement of every latent in training (a codec encodes with 20 of
+them), which pays once a codec decodes well; `crop=N` the pixels of a square that is
+trained on; `quantizer=vq` (or lfq, with as many codes);
 `bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
 7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 """
@@ -82,7 +84,12 @@ def codec(chosen, args):
             "start": args["start"],
             "crop": 96,
         }
-    network = {"patch": 4, "quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
+    network = {
+        "patch": 4,
+        "quantizer": args["quantizer"],
+        "levels": (8, 8, 8, 8),
+        "refine": 20,
+    }
     return {
         "word": "image",
         "network": network | chosen["network"],
@@ -91,6 +98,7 @@ def codec(chosen, args):
         "windows": 3,
         "aim": 0.7,
         "drop": 0.4,
+        "refine": args["refine"],
     }
 
 
@@ -99,7 +107,14 @@ def get_config(arg=None):
     from ml_collections import ConfigDict
 
     args = parse_arg(
-        arg, size="nano", steps=0, crop=32, quantizer="fsq", bands="all", start=""
+        arg,
+        size="nano",
+        steps=0,
+        crop=32,
+        quantizer="fsq",
+        bands="all",
+        start="",
+        refine=0,
     )
     chosen = SIZES[args["size"]]
     bands = "real" if args["size"] == "official" else args["bands"]
@@ -116,7 +131,7 @@ def get_config(arg=None):
             "optimizer": {
                 "kind": "muon",
                 "learning_rate": chosen["learning_rate"]
-                * (0.2 if args["start"] else 1),
+                * (0.08 if args["start"] else 1),
                 "warmup": 0.03,
                 "beta2": 0.99,
                 "weight_decay": 0.01,

@@ -9,6 +9,7 @@ they are right; and the errors of other bands when i is missing.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from aion.codec import load_codec
 from aion.config import load_config
 from aion.jobs.codec_training import feeds_of, task_of
 from aion_tokenizers.mixing import FIELDS
+from aion_tokenizers.refinement import Data, refined
 
 SHUFFLED = {
     "wavelength": ("wavelength",),
@@ -35,7 +37,7 @@ def shuffled(batch, fields, seed):
     places = np.argwhere(there)
     order = rng.permutation(len(places))
     changed = dict(batch)
-    for name in ("told", "asked"):
+    for name in ("told", "asked", "known"):
         numbers = batch[name].copy()
         for field in fields:
             column = FIELDS.index(field)
@@ -57,7 +59,7 @@ def measure(codec, task):
     def both(state, batch, key):
         module = nnx.merge(graph, state)
         loss = task.loss(module, task.prepare(batch), key, None)[0]
-        error = jnp.where(known(batch), squares(module, batch), 0.0)
+        error = jnp.where(known(batch), squares(module, batch, task.refine), 0.0)
         pixels = jnp.maximum(known(batch).sum(axis=(1, 2, 3)), 1)
         return loss, jnp.mean(jnp.log1p(error.sum(axis=(1, 2, 3)) / pixels))
 
@@ -74,10 +76,12 @@ def known(batch):
     return (batch["valid"] > 0) & jnp.isfinite(batch["truth"])
 
 
-def squares(module, batch):
+def squares(module, batch, steps):
     """Squared errors to the truth, in units of the noise."""
     pixels = jnp.arcsinh(jnp.where(batch["valid"] > 0, batch["flux"], 0))
     latent = module.encode(pixels, batch["valid"], batch["told"])
+    data = Data(batch["flux"], batch["sigma"], batch["valid"], batch["known"])
+    latent = refined(module, latent, data, steps)
     values = module.decode(module.quantizer(latent).values, batch["asked"])
     return jnp.square((jnp.sinh(values) - batch["truth"]) / batch["sigma"])
 
@@ -85,7 +89,8 @@ def squares(module, batch):
 def errors_without_i(codec, batches):
     """Errors to the truth of g, r and z of Legacy's images [n], with i and without."""
     graph, state = nnx.split(codec.network)
-    found = jax.jit(lambda state, batch: squares(nnx.merge(graph, state), batch))
+    steps = codec.config.refine
+    found = jax.jit(lambda state, part: squares(nnx.merge(graph, state), part, steps))
     rows = []
     for batch in batches:
         legacy = batch["group"] == 0
@@ -110,7 +115,7 @@ def main():
     codec = load_codec(options.codec)
     config = load_config(options.config, []).to_dict()
     feeds = feeds_of(config, "test")
-    mean = measure(codec, task_of(config))
+    mean = measure(codec, replace(task_of(config), refine=codec.config.refine))
     whole = list(feeds.validation(0))
     aimed = [feeds.batch(step * feeds.data.stay) for step in range(STEPS)]
     for label, batches in (("squares as in training", aimed), ("images", whole)):

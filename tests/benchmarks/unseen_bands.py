@@ -105,8 +105,12 @@ def main():
     parser.add_argument("--without", type=Path, required=True)
     parser.add_argument("--seen", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=192)
+    parser.add_argument("--refine", type=int, default=20, help="steps")
     options = parser.parse_args()
-    codecs = {name: load_codec(getattr(options, name)) for name in ("without", "seen")}
+    codecs = {
+        name: load_codec(getattr(options, name)).with_refinement(options.refine)
+        for name in ("without", "seen")
+    }
     print("error, mean over pixels / median over objects:")
     print("without, seen, ridge from the other bands, blank")
     for name, (kind, modality, settings, wanted) in SOURCES.items():

@@ -29,9 +29,10 @@ SIZES = ImageConfig(
 SIDE = 32
 
 
-@pytest.fixture(scope="module", params=["fsq", "lfq", "vq"])
+@pytest.fixture(scope="module", params=["fsq", "lfq", "vq", "refined"])
 def codec(request) -> ImageCodec:
-    sizes = replace(SIZES, quantizer=request.param, dimension=5)
+    kind, steps = (request.param, 0) if request.param != "refined" else ("fsq", 3)
+    sizes = replace(SIZES, quantizer=kind, dimension=5, refine=steps)
     return ImageCodec(sizes, sizes.network(nnx.Rngs(1)), SIDE)
 
 
@@ -144,7 +145,7 @@ def test_a_bad_pixel_changes_no_token_out_of_reach(codec, y, x, band, how):
     before, after = codec.encode(image)[0], codec.encode(bad)[0]
     assert before[0] == after[0], "the scale does not change"
     rows, columns = np.divmod(np.arange(64), 8)
-    reach = SIZES.reach // SIZES.patch
+    reach = codec.config.reach // SIZES.patch
     near = (np.abs(rows - y // 4) <= reach) & (np.abs(columns - x // 4) <= reach)
     np.testing.assert_array_equal(before[1:][~near], after[1:][~near])
 

@@ -6,11 +6,12 @@ raster order. Codes of patches come first, codes of scales behind them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float32, Int32
@@ -36,6 +37,7 @@ from aion_tokenizers.image_pixels import (
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.network_state import filled_network, network_arrays
 from aion_tokenizers.quantization import Quantizer, plain_sizes
+from aion_tokenizers.refinement import Data, refined
 
 _TYPICAL_SCALE = 0.25  # arcsec per pixel of a survey without a camera in the table
 _HALF = 25.6  # arcsec to the edge of the square whose coordinates slots are told in
@@ -48,19 +50,21 @@ def padded(array: np.ndarray, patch: int) -> np.ndarray:
 
 
 def network_inputs(pixels: Pixels, config: ImageConfig) -> tuple[np.ndarray, ...]:
-    """asinh(flux / S), which pixels are valid, and the bands in numbers.
+    """asinh(flux / S), which pixels are valid, their noise, and the bands in numbers.
 
     Returns:
-        float32 [b, c, y, x], twice, with sides that are multiples of the patch, and
-        float32 [b, c, p].
+        float32 [b, c, y, x], three of them, with sides that are multiples of the patch,
+        and float32 [b, c, p] as encoder and decoder are told.
     """
     scale = quantized_scale(pixels, config)
-    values = np.arcsinh(pixels.flux / scale[:, None, None, None].astype(np.float32))
+    unit = scale[:, None, None, None].astype(np.float32)
     numbers = describe_bands(pixels.bands, pixels.psf_fwhm, pixels.sky / scale[:, None])
     return (
-        padded(values, config.patch),
+        padded(np.arcsinh(pixels.flux / unit), config.patch),
         padded(pixels.valid.astype(np.float32), config.patch),
+        padded(pixels.sigma / unit, config.patch),
         numbers,
+        describe_bands(pixels.bands, pixels.psf_fwhm, None),
     )
 
 
@@ -76,7 +80,9 @@ class ImageCodec:
     A pixel without influence: not finite, masked, or without (positive) ivar. It does
     not even say that its band exists. An image without any valid pixel is absent.
     Images whose sides are no multiples of the patch get invalid pixels below and to
-    the right, which decoding cuts off again.
+    the right, which decoding cuts off again. With `config.refine` latents are improved
+    against the image before they are rounded, which takes most of the time; without,
+    codes come from the encoder alone.
 
     Attributes:
         config: sizes.
@@ -96,6 +102,13 @@ class ImageCodec:
 
         return to_dataclass(ImageTask, settings, "codec")
 
+    def with_refinement(self, steps: int) -> "ImageCodec":
+        """The codec with another number of steps of `refinement`, in `encode`.
+
+        Codes decode as before. None is some ten times faster and less exact.
+        """
+        return replace(self, config=replace(self.config, refine=steps))
+
     @property
     def quantizer(self) -> Quantizer:
         """Latents to codes."""
@@ -110,9 +123,13 @@ class ImageCodec:
     def _compiled(self) -> tuple[Any, Any, Any]:
         graph, state = nnx.split(self.network)
 
-        def to_codes(state: Any, pixels: Any, valid: Any, bands: Any) -> Any:
+        def to_codes(state: Any, *parts: Any) -> Any:
             network = nnx.merge(graph, state)
-            return network.quantizer.encode(network.encode(pixels, valid, bands))
+            pixels, valid, sigma, told, asked = parts
+            latent = network.encode(pixels, valid, told)
+            data = Data(jnp.sinh(pixels), sigma, valid, asked)
+            latent = refined(network, latent, data, self.config.refine)
+            return network.quantizer.encode(latent)
 
         def to_pixels(state: Any, codes: Any, bands: Any) -> Any:
             network = nnx.merge(graph, state)
@@ -142,7 +159,7 @@ class ImageCodec:
             return np.zeros((0, 1 + rows[0] * rows[1]), np.int32)
         encode, _, state = self._compiled
         patches = in_batches(
-            lambda p, v, n: encode(state, p, v, n), *network_inputs(pixels, self.config)
+            lambda *parts: encode(state, *parts), *network_inputs(pixels, self.config)
         )
         scales = self.patch_codes + scale_codes(pixels.scale, self.config.scales)
         codes = np.concatenate([scales[:, None], patches.reshape(count, -1)], axis=1)

@@ -43,6 +43,7 @@ class ImageConfig:
         levels: levels of each axis of FSQ; their product is the number of codes.
         dimension: length of the vectors of a codebook.
         scales: codes of the token that holds the image's scale.
+        refine: steps that improve latents before they are rounded, see `refinement`.
     """
 
     patch: int = 4
@@ -54,10 +55,11 @@ class ImageConfig:
     levels: tuple[int, ...] = (8, 8, 8, 8)
     dimension: int = 16
     scales: int = 1024
+    refine: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
-        if min(self.patch, self.width, self.told, self.scales) < 1:
+        if min(self.patch, self.width, self.told, self.scales) < 1 or self.refine < 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
 
     @property
@@ -69,6 +71,9 @@ class ImageConfig:
     def reach(self) -> int:
         """Pixels beyond its patch, on each side, that a token or a pixel depends on."""
         blocks = max(self.encoder_blocks, self.decoder_blocks)
+        if self.refine:  # each step looks from pixels to latents and back
+            there_and_back = 2 * self.decoder_blocks
+            blocks = self.encoder_blocks + self.refine * there_and_back
         return blocks * (TAPS // 2) * self.patch
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":

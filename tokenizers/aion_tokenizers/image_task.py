@@ -9,7 +9,7 @@ in units of the noise, where the truth is known.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,21 @@ from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels, units
 from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.network_state import start_from
 from aion_tokenizers.quantization import quantized
-from aion_tokenizers.quantizers import Quantized
+from aion_tokenizers.quantizers import Quantized, straight_through
 from aion_tokenizers.recorruption import recorrupt
+from aion_tokenizers.refinement import Data, refined
 
 _FLAT = 1.5
 """|latent| from which tanh, FSQ's bound, hardly grows."""
+
+
+class _Made(NamedTuple):
+    """A reconstruction, the encoder's latents, the refined ones and their codes."""
+
+    guess: Array
+    latent: Array
+    refined: Array
+    found: Quantized
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,9 @@ class ImageTask:
             counts as much as a faint one, 0 not at all.
         soft: misfit below which images have equal weights.
         hinge: weight of latents beyond `_FLAT`, where FSQ's bound has no slope.
+        refine: steps of refinement in training; where there are any, scores are of as
+            many as the codec takes (`network.refine`), else of the encoder alone.
+        follow: weight of the squared distance of latents from the refined ones.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
@@ -72,6 +85,8 @@ class ImageTask:
     evenness: float = 0.5
     soft: float = 0.5
     hinge: float = 1.0
+    refine: int = 0
+    follow: float = 1.0
     score: ClassVar[str] = "score"
     guarded: ClassVar[str] = "perplexity"
 
@@ -97,7 +112,8 @@ class ImageTask:
 
         Returns:
             flux, sigma, truth and valid [b, c, y, x], the bands in numbers as encoder
-            and decoder are told them [b, c, p], and the group of each image [b].
+            and decoder are told them [b, c, p] (`known` with every PSF), and the group
+            of each image [b].
         """
         parts = [self._rows(sample, rng) for sample in samples]
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
@@ -141,6 +157,7 @@ class ImageTask:
                 pixels.bands, pixels.psf_fwhm, pixels.sky / scale[:, :, 0, 0]
             ),
             "asked": describe_bands(pixels.bands, fwhm, None),
+            "known": describe_bands(pixels.bands, pixels.psf_fwhm, None),
         }
         name, known_groups = sample.modality, self.groups
         place = known_groups.index(name) if name in known_groups else len(known_groups)
@@ -218,14 +235,42 @@ class ImageTask:
         del mesh
         dice = jax.random.key(0) if key is None else key
         pair = recorrupt(part["flux"], part["sigma"], dice, self.amount)
-        guess, latent, found = _through(module, part, pair.first, key)
-        loss, chi2 = image_scores.misfit(guess, pair, part, self.evenness, self.soft)
-        far = jnp.mean(jnp.square(jax.nn.relu(jnp.abs(latent) - _FLAT)))
-        sums = {"counts": found.counts, "chi2": chi2}
+        noise = part["sigma"] * np.float32(np.hypot(1, self.amount))
+        made = self._through(module, part, pair.first, noise, key)
+        loss, chi2 = image_scores.misfit(
+            made.guess, pair, part, self.evenness, self.soft
+        )
+        far = jnp.mean(jnp.square(jax.nn.relu(jnp.abs(made.latent) - _FLAT)))
+        behind = jnp.mean(jnp.square(made.latent - made.refined))
+        loss = loss + made.found.loss + self.hinge * far + self.follow * behind
+        sums = {"counts": made.found.counts, "chi2": chi2}
         if key is None:
-            guess = _through(module, part, part["flux"], None)[0]
-            sums["error"] = image_scores.errors(guess, part, len(self.groups) + 1)
-        return loss + found.loss + self.hinge * far, sums
+            made = self._through(module, part, part["flux"], part["sigma"], None)
+            groups = len(self.groups) + 1
+            sums["error"] = image_scores.errors(made.guess, part, groups)
+        return loss, sums
+
+    def _through(
+        self,
+        module: ImageNetwork,
+        part: dict[str, Array],
+        flux: Array,
+        sigma: Array,
+        key: Array | None,
+    ) -> _Made:
+        """What becomes of an image with some noise."""
+        valid = part["valid"]
+        pixels = jnp.arcsinh(jnp.where(valid > 0, flux, 0.0))
+        latent = module.encode(pixels, valid, part["told"])
+        steps = self.refine
+        if key is None and steps:
+            steps = self.network.refine
+        data = Data(flux, sigma, valid, part["known"])
+        better = jax.lax.stop_gradient(refined(module, latent, data, steps))
+        found = quantized(module.quantizer, straight_through(latent, better), key)
+        values = module.decode(found.values, part["asked"])
+        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
+        return _Made(guess, latent, better, found)
 
     def report(self, sums: dict[str, Any]) -> dict[str, float]:
         """Readable numbers; see `image_scores.report`."""
@@ -244,18 +289,6 @@ def _with_bands(image: Image, kept: np.ndarray) -> Image:
         for value in (getattr(image, name),)
     }
     return Image(**arrays, bands=tuple(image.bands[n] for n in kept))
-
-
-def _through(
-    module: ImageNetwork, part: dict[str, Array], flux: Array, key: Array | None
-) -> tuple[Array, Array, Quantized]:
-    """The reconstruction of flux, its latents and what became of them."""
-    valid = part["valid"]
-    pixels = jnp.arcsinh(jnp.where(valid > 0, flux, 0.0))
-    latent = module.encode(pixels, valid, part["told"])
-    found = quantized(module.quantizer, latent, key)
-    values = module.decode(found.values, part["asked"])
-    return jnp.sinh(jnp.clip(values, -LARGEST, LARGEST)), latent, found
 
 
 def _windows(

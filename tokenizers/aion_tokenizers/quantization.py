@@ -67,13 +67,15 @@ class Quantization:
 
 
 def plain_sizes(sizes: Any) -> dict[str, Any]:
-    """A network's sizes as plain values, with `dimension` only where a codebook has it.
+    """A network's sizes as plain values, without those that have no effect.
 
     A codec's digest is over these: it must not change with what does not matter to it.
     """
     values = to_plain(sizes)
     if sizes.quantizer != "vq":
         del values["dimension"]
+    if not values.get("refine", 1):
+        del values["refine"]
     return values
 
 
