@@ -79,7 +79,11 @@ def codec(chosen, args):
             "network": OFFICIAL,
             "start": args["start"],
         }
-    network = {"quantizer": args["quantizer"], "levels": (8, 8, 8, 8)}
+    network = {
+        "quantizer": args["quantizer"],
+        "levels": (8, 8, 8, 8),
+        "refine": 20,
+    }
     return {
         "word": "spectrum",
         "network": network | chosen["network"],

@@ -13,7 +13,17 @@ from flax import nnx
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.mixing import FIELDS
 from aion_tokenizers.quantization import plain_sizes
-from aion_tokenizers.refinement import RATE, SPREAD, Data, refined
+from aion_tokenizers.refinement import (
+    RATE,
+    SPREAD,
+    Cells,
+    Data,
+    refined,
+    refined_spectrum,
+)
+from aion_tokenizers.spectrum_grid import LogGrid
+from aion_tokenizers.spectrum_network import TOLD, SpectrumSizes
+from aion_tokenizers.spectrum_pixels import cell_channels
 
 SIZES = ImageConfig(
     width=16, encoder_blocks=1, decoder_blocks=2, told=8, levels=(8, 8, 8)
@@ -134,6 +144,35 @@ def test_noise_alone_moves_latents_little(network, data):
     faint = data._replace(sigma=data.sigma * 1e4)
     before, after = run(network, faint)
     np.testing.assert_allclose(before, after, atol=0.02)
+
+
+def test_spectra_are_refined_too():
+    sizes = SpectrumSizes(
+        LogGrid(cells=512), patch=4, width=16, fine=8, encoder_blocks=1
+    )
+    network = sizes.network(nnx.Rngs(0))
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, network.quantizer.num_codes, (COUNT, sizes.tokens))
+    told = jnp.zeros((COUNT, sizes.tokens, TOLD), jnp.float32)
+    both = network.decode(network.quantizer.decode(jnp.asarray(codes)), told)
+    flux = jnp.sinh(both[:, 0])
+    sigma = 0.03 * jnp.std(flux)
+    ivar = jnp.where(rng.random(flux.shape) < 0.9, sigma**-2, 0.0)
+    noise = rng.standard_normal(flux.shape, np.float32)
+    seen = Cells(jnp.where(ivar > 0, flux + sigma * noise, 1e30), ivar, told)
+
+    def error(latent):
+        made = network.decode(network.quantizer(latent).values, told)
+        return np.mean(((jnp.sinh(made[:, 0]) - flux) / sigma) ** 2, axis=1)
+
+    clean = jnp.where(ivar > 0, seen.flux, 0.0)
+    latent = network.encode(cell_channels(clean, ivar), told)
+    after = refined_spectrum(network, latent, seen, STEPS)
+    assert (error(after) < 0.7 * error(latent)).all()
+    other = seen._replace(flux=jnp.where(ivar > 0, seen.flux, jnp.nan))
+    np.testing.assert_array_equal(
+        refined_spectrum(network, latent, other, STEPS), after
+    )
 
 
 def test_files_hold_the_steps_only_where_there_are_some():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The spectrum codec: any pixels onto the grid and back, and what has no influence."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -39,9 +41,10 @@ LINE = np.arange(3700.0, 9700.0, 6.0)
 EXACT = settings(max_examples=15, deadline=None)
 
 
-@pytest.fixture(scope="module")
-def codec():
-    return SpectrumCodec(SMALL, SMALL.network(nnx.Rngs(3)))
+@pytest.fixture(scope="module", params=[0, 2])
+def codec(request):
+    sizes = replace(SMALL, refine=request.param)
+    return SpectrumCodec(sizes, sizes.network(nnx.Rngs(3)))
 
 
 def spectra(count=2, line=LINE, seed=0, **more):
@@ -180,7 +183,8 @@ def test_bad_pixels_change_only_tokens_around_them(codec, seed, place):
     if first[0] != second[0]:
         return
     edges = SMALL.grid.place(LINE[[place, place + 29]]) / SMALL.cells
-    low, high = np.floor(edges[0]) - SMALL.reach - 1, edges[1] + SMALL.reach + 1
+    reach = codec.sizes.reach + 1
+    low, high = np.floor(edges[0]) - reach, edges[1] + reach
     changed = np.flatnonzero(first[1:] != second[1:])
     assert np.all((changed >= low) & (changed <= high))
 

@@ -8,17 +8,20 @@ of Adam (Kingma & Ba 2015, arXiv:1412.6980) go from its latents towards those wh
 rounding; a pull back to the encoder's latents keeps codes of the sky from following
 its noise. Semi-amortized training (Kim et al. 2018, arXiv:1802.02550) does the same.
 
-Every image is refined by itself: its codes do not depend on the batch.
+Every object is refined by itself: its codes do not depend on the batch.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aion_tokenizers import image_pixels, spectrum_pixels
 from aion_tokenizers.image_network import ImageNetwork
-from aion_tokenizers.image_pixels import LARGEST
+from aion_tokenizers.spectrum_losses import huber, sigma_of
+from aion_tokenizers.spectrum_network import SpectrumAutoencoder
 
 RATE = 0.1
 """Largest step of a latent; it falls to a tenth of that along a cosine."""
@@ -26,13 +29,16 @@ RATE = 0.1
 SPREAD = 0.22
 """How far latents are expected to go from the encoder's: their prior's sigma."""
 
+WIDTH = 5.0
+"""Sigmas from which residuals of spectra count linearly, as in their training."""
+
 _KEPT, _SQUARES = 0.8, 0.95
 _CALM = 1.0  # slope below which a step shrinks, in units of the objective
 _LEAST = 1e-3  # of a sigma over the image's scale; a smaller one is no noise
 
 
 class Data(NamedTuple):
-    """What latents are refined against.
+    """What latents of images are refined against.
 
     Attributes:
         flux: over the image's scale, [b, c, y, x]; anything where not valid.
@@ -47,32 +53,95 @@ class Data(NamedTuple):
     bands: Array
 
 
+class Cells(NamedTuple):
+    """What latents of spectra are refined against, on the codec's own grid.
+
+    Attributes:
+        flux: over the norm, [b, n]; anything where `ivar` is 0.
+        ivar: inverse variance in the same units, 0 where nothing is known.
+        told: what is known of the spectrograph, [b, t, p].
+    """
+
+    flux: Array
+    ivar: Array
+    told: Array
+
+
 def refined(
     network: ImageNetwork, latent: Float[Array, "b yt xt q"], data: Data, steps: int
 ) -> Float[Array, "b yt xt q"]:
-    """Latents after some steps down half of chi^2 plus the pull back.
+    """Latents of images after some steps; see `descended`.
 
     Args:
         network: whose decoder and quantizer are meant.
         latent: from its encoder.
         data: with sides that are multiples of the patch.
         steps: 0 gives `latent`. Each costs a pass through the decoder and back.
-
-    Returns:
-        latents; where a step is not finite they stay the encoder's.
     """
-    if not steps:
-        return latent
-    far = jnp.sinh(jnp.float32(LARGEST))
+    largest = image_pixels.LARGEST
+    far = jnp.sinh(jnp.float32(largest))
     flux = jnp.where(data.valid > 0, jnp.clip(data.flux, -far, far), 0.0)
     sigma = jnp.maximum(data.sigma, _LEAST)
     precision = jnp.where(data.valid > 0, jnp.square(1 / sigma), 0.0)
 
-    def objective(moved: Array) -> Array:
+    def misfit(moved: Array) -> Array:
         values = network.decode(network.quantizer(moved).values, data.bands)
-        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
+        guess = jnp.sinh(jnp.clip(values, -largest, largest))
+        return 0.5 * jnp.sum(precision * jnp.square(guess - flux))
+
+    return descended(latent, misfit, steps)
+
+
+def refined_spectrum(
+    network: SpectrumAutoencoder,
+    latent: Float[Array, "b t q"],
+    cells: Cells,
+    steps: int,
+) -> Float[Array, "b t q"]:
+    """Latents of spectra after some steps; see `descended`.
+
+    Args:
+        network: whose decoder and quantizer are meant.
+        latent: from its encoder.
+        cells: what was encoded.
+        steps: 0 gives `latent`. Each costs a pass through the decoder and back.
+    """
+    largest, there = spectrum_pixels.LARGEST, cells.ivar > 0
+    far = jnp.sinh(jnp.float32(largest))
+    flux = jnp.where(there, jnp.clip(cells.flux, -far, far), 0.0)
+    sigma = sigma_of(cells.ivar)
+
+    def misfit(moved: Array) -> Array:
+        both = network.decode(network.quantizer(moved).values, cells.told)
+        guess = jnp.sinh(jnp.clip(both[:, 0], -largest, largest))
+        chi = jnp.where(there, (guess - flux) / sigma, 0.0)
+        mask = jax.nn.softplus(both[:, 1]) - jnp.where(there, both[:, 1], 0.0)
+        return jnp.sum(huber(chi, WIDTH)) + jnp.sum(mask)
+
+    return descended(latent, misfit, steps)
+
+
+def descended(
+    latent: Float[Array, "b ..."],
+    misfit: Callable[[Array], Float[Array, ""]],
+    steps: int,
+) -> Float[Array, "b ..."]:
+    """Latents after some steps down a misfit plus the pull back to where they were.
+
+    Args:
+        latent: to start from.
+        misfit: of latents; minus the logarithm of a likelihood, summed over objects.
+        steps: how many.
+
+    Returns:
+        latents; those whose steps are not finite stay as they were.
+    """
+    if not steps:
+        return latent
+
+    def objective(moved: Array) -> Array:
         pull = jnp.sum(jnp.square((moved - latent) / SPREAD))
-        return 0.5 * (jnp.sum(precision * jnp.square(guess - flux)) + pull)
+        return misfit(moved) + 0.5 * pull
 
     slope = jax.grad(objective)
 

@@ -24,7 +24,7 @@ CLEAR = 10.0
 def corrupted(part: Mapping[str, Array], key: Array | None, amount: float) -> Pair:
     """A pair of spectra with independent noise; fixed dice without a key."""
     dice = jax.random.key(0) if key is None else key
-    noise = jnp.where(part["ivar"] > 0, _sigma(part["ivar"]), 0.0)
+    noise = jnp.where(part["ivar"] > 0, sigma_of(part["ivar"]), 0.0)
     return recorrupt(part["flux"], noise, dice, amount)
 
 
@@ -50,10 +50,10 @@ def misfit(
         the loss, and the sum of chi^2 with the number of pixels.
     """
     valid = part["ivar"] > 0
-    residual = (guess - pair.second) / _sigma(part["ivar"])
+    residual = (guess - pair.second) / sigma_of(part["ivar"])
     chi = jnp.where(valid, residual, 0.0) * pair.excess**-0.5
     pixels = jnp.maximum(_number(valid, 1), 1.0)
-    each = jnp.sum(_huber(chi, width), axis=1) / pixels * pair.excess
+    each = jnp.sum(huber(chi, width), axis=1) / pixels * pair.excess
     # 2 each is pair.excess for a perfect reconstruction.
     error = jnp.maximum(2 * each - pair.excess, 0.0)
     weight = part["share"] * jax.lax.stop_gradient(soft + error) ** -evenness
@@ -129,12 +129,12 @@ def report(sums: Mapping[str, Any]) -> dict[str, float]:
     return values | {"score": score}
 
 
-def _sigma(ivar: Float[Array, "b l"]) -> Float[Array, "b l"]:
+def sigma_of(ivar: Float[Array, "b l"]) -> Float[Array, "b l"]:
     """One sigma; 1 where a pixel has no weight."""
     return jnp.where(ivar > 0, ivar, 1.0) ** -0.5
 
 
-def _huber(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
+def huber(chi: Float[Array, "*b"], width: float) -> Float[Array, "*b"]:
     """chi^2 / 2 up to a width, linear beyond (Huber 1964)."""
     size = jnp.abs(chi)
     return jnp.where(size < width, 0.5 * chi**2, width * (size - 0.5 * width))

@@ -45,6 +45,7 @@ class SpectrumSizes:
         levels: levels of each axis of FSQ; their product is the number of codes.
         dimension: length of the vectors of a codebook.
         norms: codes of the token that holds the norm.
+        refine: steps that improve latents before they are rounded, see `refinement`.
         norm_range: log10 of the least and the greatest norm.
 
     Raises:
@@ -63,6 +64,7 @@ class SpectrumSizes:
     levels: tuple[int, ...] = (8, 8, 8, 8)
     dimension: int = 16
     norms: int = 256
+    refine: int = 0
     norm_range: tuple[float, float] = (-2.5, 4.5)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class SpectrumSizes:
                 f"{self.patch} cells",
                 "Give positive sizes, and a whole number of tokens.",
             )
+        if self.refine < 0:
+            raise ConfigError(f"refine {self.refine}", "Give 0 or more steps.")
         if not low < high:
             raise ConfigError(f"norm_range {self.norm_range}", "Give low < high.")
 
@@ -93,7 +97,11 @@ class SpectrumSizes:
     def reach(self) -> int:
         """Tokens on each side that a token depends on."""
         patches = self.fine_blocks * (TAPS // 2)
-        return -(-patches // self.merge) + self.encoder_blocks * (TAPS // 2)
+        encoder = -(-patches // self.merge) + self.encoder_blocks * (TAPS // 2)
+        dilated = [DILATIONS[n % len(DILATIONS)] for n in range(self.decoder_blocks)]
+        decoder = sum(dilated) * (TAPS // 2) + -(-patches // self.merge)
+        # Each step of refinement looks from cells to latents and back.
+        return encoder + self.refine * 2 * decoder
 
     @property
     def quantization(self) -> Quantization:
