@@ -105,7 +105,7 @@ class ImageCodec:
     def with_refinement(self, steps: int) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
-        Codes decode as before. None is some ten times faster and less exact.
+        Codes decode as before. Without, encoding is some sixty times faster and less exact.
         """
         return replace(self, config=replace(self.config, refine=steps))
 
