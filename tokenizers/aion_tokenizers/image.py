@@ -105,7 +105,8 @@ class ImageCodec:
     def with_refinement(self, steps: int) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
-        Codes decode as before. Without, encoding is some sixty times faster and less exact.
+        Codes decode as before. With 0, encoding is some sixty times faster, and less
+        exact.
         """
         return replace(self, config=replace(self.config, refine=steps))
 
