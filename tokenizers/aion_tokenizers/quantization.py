@@ -74,7 +74,7 @@ def plain_sizes(sizes: Any) -> dict[str, Any]:
     values = to_plain(sizes)
     if sizes.quantizer != "vq":
         del values["dimension"]
-    if not values.get("refine", 1):
+    if not sizes.refine:
         del values["refine"]
     return values
 

@@ -30,7 +30,7 @@ SPREAD = 0.22
 """How far latents are expected to go from the encoder's: their prior's sigma."""
 
 WIDTH = 5.0
-"""Sigmas from which residuals of spectra count linearly, as in their training."""
+"""Sigmas from which residuals of spectra count linearly: cosmic rays pull no harder."""
 
 _KEPT, _SQUARES = 0.8, 0.95
 _CALM = 1.0  # slope below which a step shrinks, in units of the objective

@@ -85,7 +85,7 @@ class SpectrumCodec:
     def with_refinement(self, steps: int) -> "SpectrumCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
-        Codes decode as before. With 0, encoding is tens of times faster, less exact.
+        Codes decode as before. With 0, encoding is much faster, and less exact.
         """
         return replace(self, sizes=replace(self.sizes, refine=steps))
 
