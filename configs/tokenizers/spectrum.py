@@ -83,6 +83,7 @@ def codec(chosen, args):
         "quantizer": args["quantizer"],
         "levels": (8, 8, 8, 8),
         "refine": 20,
+        "search": int(args["quantizer"] == "fsq"),
     }
     return {
         "word": "spectrum",

@@ -21,7 +21,6 @@ from aion.codec import load_codec
 from aion.config import load_config
 from aion.jobs.codec_training import feeds_of, task_of
 from aion_tokenizers.mixing import FIELDS
-from aion_tokenizers.refinement import Data, refined
 
 SHUFFLED = {
     "wavelength": ("wavelength",),
@@ -59,7 +58,7 @@ def measure(codec, task):
     def both(state, batch, key):
         module = nnx.merge(graph, state)
         loss = task.loss(module, task.prepare(batch), key, None)[0]
-        error = jnp.where(known(batch), squares(module, batch, task.refine), 0.0)
+        error = jnp.where(known(batch), squares(module, batch, task), 0.0)
         pixels = jnp.maximum(known(batch).sum(axis=(1, 2, 3)), 1)
         return loss, jnp.mean(jnp.log1p(error.sum(axis=(1, 2, 3)) / pixels))
 
@@ -76,21 +75,16 @@ def known(batch):
     return (batch["valid"] > 0) & jnp.isfinite(batch["truth"])
 
 
-def squares(module, batch, steps):
+def squares(module, batch, task):
     """Squared errors to the truth, in units of the noise."""
-    pixels = jnp.arcsinh(jnp.where(batch["valid"] > 0, batch["flux"], 0))
-    latent = module.encode(pixels, batch["valid"], batch["told"])
-    data = Data(batch["flux"], batch["sigma"], batch["valid"], batch["known"])
-    latent = refined(module, latent, data, steps)
-    values = module.decode(module.quantizer(latent).values, batch["asked"])
-    return jnp.square((jnp.sinh(values) - batch["truth"]) / batch["sigma"])
+    guess = task.through(module, batch, batch["flux"], batch["sigma"], None).guess
+    return jnp.square((guess - batch["truth"]) / batch["sigma"])
 
 
-def errors_without_i(codec, batches):
+def errors_without_i(codec, task, batches):
     """Errors to the truth of g, r and z of Legacy's images [n], with i and without."""
     graph, state = nnx.split(codec.network)
-    steps = codec.config.refine
-    found = jax.jit(lambda state, part: squares(nnx.merge(graph, state), part, steps))
+    found = jax.jit(lambda state, part: squares(nnx.merge(graph, state), part, task))
     rows = []
     for batch in batches:
         legacy = batch["group"] == 0
@@ -115,7 +109,9 @@ def main():
     codec = load_codec(options.codec)
     config = load_config(options.config, []).to_dict()
     feeds = feeds_of(config, "test")
-    mean = measure(codec, replace(task_of(config), refine=codec.config.refine))
+    sizes = codec.config
+    task = replace(task_of(config), refine=sizes.refine, network=sizes)
+    mean = measure(codec, task)
     whole = list(feeds.validation(0))
     aimed = [feeds.batch(step * feeds.data.stay) for step in range(STEPS)]
     for label, batches in (("squares as in training", aimed), ("images", whole)):
@@ -128,7 +124,7 @@ def main():
             ]
             told = ", ".join(f"{100 * a:.1f} / {100 * b:.1f} %" for a, b in rises)
             print(f"  {name} shuffled, rise of loss / of the other: {told}")
-    pair = errors_without_i(codec, whole)
+    pair = errors_without_i(codec, task, whole)
     total, typical = pair.mean(axis=1), np.median(pair, axis=1)
     print(
         f"error of Legacy g, r, z in {pair.shape[1]} images: mean {total[0]:.3f}, "

@@ -106,9 +106,12 @@ def main():
     parser.add_argument("--seen", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=192)
     parser.add_argument("--refine", type=int, default=20, help="steps")
+    parser.add_argument("--search", type=int, default=1, help="passes")
     options = parser.parse_args()
     codecs = {
-        name: load_codec(getattr(options, name)).with_refinement(options.refine)
+        name: load_codec(getattr(options, name)).with_refinement(
+            options.refine, options.search
+        )
         for name in ("without", "seen")
     }
     print("error, mean over pixels / median over objects:")

@@ -32,7 +32,9 @@ SIDE = 32
 @pytest.fixture(scope="module", params=["fsq", "lfq", "vq", "refined"])
 def codec(request) -> ImageCodec:
     kind, steps = (request.param, 0) if request.param != "refined" else ("fsq", 3)
-    sizes = replace(SIZES, quantizer=kind, dimension=5, refine=steps)
+    sizes = replace(
+        SIZES, quantizer=kind, dimension=5, refine=steps, search=int(steps > 0)
+    )
     return ImageCodec(sizes, sizes.network(nnx.Rngs(1)), SIDE)
 
 

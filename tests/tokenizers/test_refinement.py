@@ -10,9 +10,11 @@ import optax
 import pytest
 from flax import nnx
 
+from aion.errors import ConfigError
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.mixing import FIELDS
 from aion_tokenizers.quantization import plain_sizes
+from aion_tokenizers.quantizers import FSQ
 from aion_tokenizers.refinement import (
     RATE,
     SPREAD,
@@ -82,6 +84,25 @@ def test_rounded_latents_decode_nearer_to_every_image(network, data):
     before, after = run(network, data)
     gain = chi2(network, before, data) / chi2(network, after, data)
     assert (gain > 1.5).all(), gain
+
+
+def test_a_search_goes_on_where_descent_ends(network, data):
+    latent = run(network, data)[1]
+    if not isinstance(network.quantizer, FSQ):
+        with pytest.raises(ConfigError, match="levels"):
+            refined(network, latent, data, 0, 1)
+        return
+    graph, state = nnx.split(network)
+
+    @jax.jit
+    def search(state, latent, data):
+        return refined(nnx.merge(graph, state), latent, data, 0, 1)
+
+    found = search(state, latent, data)
+    before, after = chi2(network, latent, data), chi2(network, found, data)
+    assert (after < 0.9 * before).all(), after / before
+    spoilt = data._replace(flux=jnp.where(data.valid > 0, data.flux, np.nan))
+    np.testing.assert_array_equal(search(state, latent, spoilt), found)
 
 
 def test_no_steps_change_nothing(network, data):
@@ -169,6 +190,8 @@ def test_spectra_are_refined_too():
     latent = network.encode(cell_channels(clean, ivar), told)
     after = refined_spectrum(network, latent, seen, STEPS)
     assert (error(after) < 0.7 * error(latent)).all()
+    found = refined_spectrum(network, after, seen, 0, 1)
+    assert error(found).sum() < error(after).sum()
     other = seen._replace(flux=jnp.where(ivar > 0, seen.flux, jnp.nan))
     np.testing.assert_array_equal(
         refined_spectrum(network, latent, other, STEPS), after

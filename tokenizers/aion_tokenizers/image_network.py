@@ -17,6 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
+from aion_tokenizers.code_search import APART
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
 from aion_tokenizers.mixing import (
     BandsIn,
@@ -25,7 +26,7 @@ from aion_tokenizers.mixing import (
     Modulation,
     pixel_scale_alone,
 )
-from aion_tokenizers.quantization import Kind, Quantization
+from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 
 TAPS = 3
 
@@ -44,6 +45,7 @@ class ImageConfig:
         dimension: length of the vectors of a codebook.
         scales: codes of the token that holds the image's scale.
         refine: steps that improve latents before they are rounded, see `refinement`.
+        search: passes over neighbouring codes after them, see `code_search`.
     """
 
     patch: int = 4
@@ -56,11 +58,13 @@ class ImageConfig:
     dimension: int = 16
     scales: int = 1024
     refine: int = 0
+    search: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
-        if min(self.patch, self.width, self.told, self.scales) < 1 or self.refine < 0:
+        if min(self.patch, self.width, self.told, self.scales) < 1:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
+        check_refinement(self)
 
     @property
     def quantization(self) -> Quantization:
@@ -71,9 +75,9 @@ class ImageConfig:
     def reach(self) -> int:
         """Pixels beyond its patch, on each side, that a token or a pixel depends on."""
         blocks = max(self.encoder_blocks, self.decoder_blocks)
-        if self.refine:  # each step looks from pixels to latents and back
-            there_and_back = 2 * self.decoder_blocks
-            blocks = self.encoder_blocks + self.refine * there_and_back
+        looks = self.refine + self.search * APART**2
+        if looks:  # each from pixels to latents and back
+            blocks = self.encoder_blocks + looks * 2 * self.decoder_blocks
         return blocks * (TAPS // 2) * self.patch
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":

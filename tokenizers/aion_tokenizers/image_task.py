@@ -36,7 +36,7 @@ _FLAT = 1.5
 """|latent| from which tanh, FSQ's bound, hardly grows."""
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """A reconstruction, the encoder's latents, the refined ones and their codes."""
 
     guess: Array
@@ -236,7 +236,7 @@ class ImageTask:
         dice = jax.random.key(0) if key is None else key
         pair = recorrupt(part["flux"], part["sigma"], dice, self.amount)
         noise = part["sigma"] * np.float32(np.hypot(1, self.amount))
-        made = self._through(module, part, pair.first, noise, key)
+        made = self.through(module, part, pair.first, noise, key)
         loss, chi2 = image_scores.misfit(
             made.guess, pair, part, self.evenness, self.soft
         )
@@ -245,32 +245,41 @@ class ImageTask:
         loss = loss + made.found.loss + self.hinge * far + self.follow * behind
         sums = {"counts": made.found.counts, "chi2": chi2}
         if key is None:
-            made = self._through(module, part, part["flux"], part["sigma"], None)
+            made = self.through(module, part, part["flux"], part["sigma"], None)
             groups = len(self.groups) + 1
             sums["error"] = image_scores.errors(made.guess, part, groups)
         return loss, sums
 
-    def _through(
+    def through(
         self,
         module: ImageNetwork,
         part: dict[str, Array],
         flux: Array,
         sigma: Array,
         key: Array | None,
-    ) -> _Made:
-        """What becomes of an image with some noise."""
+    ) -> Made:
+        """What becomes of an image with some noise.
+
+        Args:
+            module: the network.
+            part: of a batch.
+            flux: in the image's scale, [b, c, y, x].
+            sigma: its noise.
+            key: in training, which takes `refine` steps; without one, where there are
+                any, as many steps and passes as the codec.
+        """
         valid = part["valid"]
         pixels = jnp.arcsinh(jnp.where(valid > 0, flux, 0.0))
         latent = module.encode(pixels, valid, part["told"])
-        steps = self.refine
+        steps, passes = self.refine, 0
         if key is None and steps:
-            steps = self.network.refine
+            steps, passes = self.network.refine, self.network.search
         data = Data(flux, sigma, valid, part["known"])
-        better = jax.lax.stop_gradient(refined(module, latent, data, steps))
+        better = jax.lax.stop_gradient(refined(module, latent, data, steps, passes))
         found = quantized(module.quantizer, straight_through(latent, better), key)
         values = module.decode(found.values, part["asked"])
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
-        return _Made(guess, latent, better, found)
+        return Made(guess, latent, better, found)
 
     def report(self, sums: dict[str, Any]) -> dict[str, float]:
         """Readable numbers; see `image_scores.report`."""

@@ -74,9 +74,27 @@ def plain_sizes(sizes: Any) -> dict[str, Any]:
     values = to_plain(sizes)
     if sizes.quantizer != "vq":
         del values["dimension"]
-    if not sizes.refine:
-        del values["refine"]
+    for name in ("refine", "search"):
+        if not values[name]:
+            del values[name]
     return values
+
+
+def check_refinement(sizes: Any) -> None:
+    """Refuses a network's sizes that codes cannot be refined with.
+
+    Raises:
+        ConfigError: negative numbers, or a search without levels.
+    """
+    if min(sizes.refine, sizes.search) < 0:
+        raise ConfigError(
+            f"refine {sizes.refine} and search {sizes.search}", "Give 0 or more."
+        )
+    if sizes.search and sizes.quantizer != "fsq":
+        raise ConfigError(
+            f"a search with quantizer {sizes.quantizer!r}",
+            "Only fsq has levels to try: give search=0.",
+        )
 
 
 def quantized(

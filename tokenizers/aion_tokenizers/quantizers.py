@@ -121,12 +121,17 @@ class FSQ:
     def _basis(self) -> np.ndarray:
         return np.cumprod([1, *self.levels[:-1]]).astype(np.int32)
 
-    def bound(self, latent: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """Latents squeezed so that rounding gives the digits minus L // 2."""
+    @property
+    def _bound(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The bound's reach, offset and shift, for each axis."""
         levels = np.asarray(self.levels, np.float32)
         reach = (levels - 1) * np.float32(1 + self.eps) / np.float32(2)
         offset = np.where(levels % 2 == 1, 0.0, 0.5).astype(np.float32)
-        shift = np.arctanh(offset / reach)
+        return reach, offset, np.arctanh(offset / reach)
+
+    def bound(self, latent: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Latents squeezed so that rounding gives the digits minus L // 2."""
+        reach, offset, shift = self._bound
         return jnp.tanh(latent + shift) * reach - offset
 
     def digits(self, latent: Float[Array, "*b d"]) -> Int32[Array, "*b d"]:
@@ -148,8 +153,22 @@ class FSQ:
 
     def decode(self, codes: Int[Array, "*b"]) -> Float[Array, "*b d"]:
         """What codes stand for, in [-1, 1]."""
-        digits = self.digits_of_codes(codes) - self._half
-        return digits.astype(jnp.float32) / self._half.astype(np.float32)
+        return self.values(self.digits_of_codes(codes).astype(jnp.float32))
+
+    def values(self, digits: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """What digits, also ones between two levels, stand for, in [-1, 1]."""
+        half = self._half.astype(np.float32)
+        return (digits - half) / half
+
+    def clip(self, digits: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Digits that exist."""
+        return jnp.clip(digits, 0.0, np.asarray(self.levels, np.float32) - 1)
+
+    def latent(self, digits: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Latents in the middle of what is rounded to these digits."""
+        reach, offset, shift = self._bound
+        inside = (digits - self._half.astype(np.float32) + offset) / reach
+        return jnp.arctanh(inside) - shift
 
     def __call__(
         self, latent: Float[Array, "*b d"], valid: Bool[Array, "*b"] | None = None

@@ -7,6 +7,7 @@ of Adam (Kingma & Ba 2015, arXiv:1412.6980) go from its latents towards those wh
 *rounded* values decode nearest to the data, so that neighbours make up for each other's
 rounding; a pull back to the encoder's latents keeps codes of the sky from following
 its noise. Semi-amortized training (Kim et al. 2018, arXiv:1802.02550) does the same.
+Then a search tries neighbouring levels of the codes, see `code_search`.
 
 Every object is refined by itself: its codes do not depend on the batch.
 """
@@ -18,8 +19,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aion.errors import ConfigError
 from aion_tokenizers import image_pixels, spectrum_pixels
-from aion_tokenizers.image_network import ImageNetwork
+from aion_tokenizers.code_search import searched
+from aion_tokenizers.image_network import ImageNetwork, to_patches
+from aion_tokenizers.quantization import Quantizer
+from aion_tokenizers.quantizers import FSQ
 from aion_tokenizers.spectrum_losses import huber, sigma_of
 from aion_tokenizers.spectrum_network import SpectrumAutoencoder
 
@@ -68,15 +73,20 @@ class Cells(NamedTuple):
 
 
 def refined(
-    network: ImageNetwork, latent: Float[Array, "b yt xt q"], data: Data, steps: int
+    network: ImageNetwork,
+    latent: Float[Array, "b yt xt q"],
+    data: Data,
+    steps: int,
+    passes: int = 0,
 ) -> Float[Array, "b yt xt q"]:
-    """Latents of images after some steps; see `descended`.
+    """Latents of images after some steps, and a search; see `bettered`.
 
     Args:
         network: whose decoder and quantizer are meant.
         latent: from its encoder.
         data: with sides that are multiples of the patch.
-        steps: 0 gives `latent`. Each costs a pass through the decoder and back.
+        steps: of descent. Each costs a pass through the decoder and back.
+        passes: of the search.
     """
     largest = image_pixels.LARGEST
     far = jnp.sinh(jnp.float32(largest))
@@ -84,12 +94,14 @@ def refined(
     sigma = jnp.maximum(data.sigma, _LEAST)
     precision = jnp.where(data.valid > 0, jnp.square(1 / sigma), 0.0)
 
-    def misfit(moved: Array) -> Array:
-        values = network.decode(network.quantizer(moved).values, data.bands)
-        guess = jnp.sinh(jnp.clip(values, -largest, largest))
-        return 0.5 * jnp.sum(precision * jnp.square(guess - flux))
+    def misfit(values: Array) -> Array:
+        pixels = network.decode(values, data.bands)
+        guess = jnp.sinh(jnp.clip(pixels, -largest, largest))
+        each = 0.5 * precision * jnp.square(guess - flux)
+        patches = jnp.sum(to_patches(each, network.patch), axis=(1, 3))
+        return patches.reshape(values.shape[:-1])
 
-    return descended(latent, misfit, steps)
+    return bettered(network.quantizer, latent, misfit, steps, passes)
 
 
 def refined_spectrum(
@@ -97,28 +109,60 @@ def refined_spectrum(
     latent: Float[Array, "b t q"],
     cells: Cells,
     steps: int,
+    passes: int = 0,
 ) -> Float[Array, "b t q"]:
-    """Latents of spectra after some steps; see `descended`.
+    """Latents of spectra after some steps, and a search; see `bettered`.
 
     Args:
         network: whose decoder and quantizer are meant.
         latent: from its encoder.
         cells: what was encoded.
-        steps: 0 gives `latent`. Each costs a pass through the decoder and back.
+        steps: of descent. Each costs a pass through the decoder and back.
+        passes: of the search.
     """
     largest, there = spectrum_pixels.LARGEST, cells.ivar > 0
     far = jnp.sinh(jnp.float32(largest))
     flux = jnp.where(there, jnp.clip(cells.flux, -far, far), 0.0)
     sigma = sigma_of(cells.ivar)
 
-    def misfit(moved: Array) -> Array:
-        both = network.decode(network.quantizer(moved).values, cells.told)
+    def misfit(values: Array) -> Array:
+        both = network.decode(values, cells.told)
         guess = jnp.sinh(jnp.clip(both[:, 0], -largest, largest))
         chi = jnp.where(there, (guess - flux) / sigma, 0.0)
         mask = jax.nn.softplus(both[:, 1]) - jnp.where(there, both[:, 1], 0.0)
-        return jnp.sum(huber(chi, WIDTH)) + jnp.sum(mask)
+        each = huber(chi, WIDTH) + mask
+        return jnp.sum(each.reshape(*values.shape[:-1], -1), axis=-1)
 
-    return descended(latent, misfit, steps)
+    return bettered(network.quantizer, latent, misfit, steps, passes)
+
+
+def bettered(
+    quantizer: Quantizer,
+    latent: Float[Array, "b ... q"],
+    misfit: Callable[[Array], Float[Array, "b ..."]],
+    steps: int,
+    passes: int,
+) -> Float[Array, "b ... q"]:
+    """Latents whose rounded values decode nearer to the data.
+
+    Args:
+        quantizer: of the latents; FSQ where there are passes.
+        latent: to start from.
+        misfit: of rounded values [b, ..., q]; minus the logarithm of a likelihood,
+            of the part of the data that a token stands for.
+        steps: of `descended`.
+        passes: of `code_search.searched` after them.
+    """
+
+    def total(moved: Array) -> Array:
+        return jnp.sum(misfit(quantizer(moved).values))
+
+    moved = descended(latent, total, steps)
+    if not passes:
+        return moved
+    if not isinstance(quantizer, FSQ):
+        raise ConfigError(f"a search with {quantizer}", "Only FSQ has levels to try.")
+    return searched(quantizer, moved, misfit, passes)
 
 
 def descended(

@@ -82,12 +82,16 @@ class SpectrumCodec:
 
         return to_dataclass(SpectrumTask, settings, "codec")
 
-    def with_refinement(self, steps: int) -> "SpectrumCodec":
+    def with_refinement(self, steps: int, passes: int = 0) -> "SpectrumCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
         Codes decode as before. With 0, encoding is much faster, and less exact.
+
+        Args:
+            steps: of descent.
+            passes: of the search among neighbouring codes, see `code_search`.
         """
-        return replace(self, sizes=replace(self.sizes, refine=steps))
+        return replace(self, sizes=replace(self.sizes, refine=steps, search=passes))
 
     @property
     def quantizer(self) -> Quantizer:
@@ -107,7 +111,8 @@ class SpectrumCodec:
             network = nnx.merge(graph, state)
             latent = network.encode(cell_channels(mean, ivar), told)
             cells = Cells(mean, ivar, told)
-            latent = refined_spectrum(network, latent, cells, self.sizes.refine)
+            steps, passes = self.sizes.refine, self.sizes.search
+            latent = refined_spectrum(network, latent, cells, steps, passes)
             return network.quantizer.encode(latent)
 
         def to_cells(state: Any, codes: Any, told: Any) -> Any:

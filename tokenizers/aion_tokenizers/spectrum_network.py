@@ -17,8 +17,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
+from aion_tokenizers.code_search import APART
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
-from aion_tokenizers.quantization import Kind, Quantization
+from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 from aion_tokenizers.spectrum_grid import LogGrid
 
 TAPS = 7
@@ -46,6 +47,7 @@ class SpectrumSizes:
         dimension: length of the vectors of a codebook.
         norms: codes of the token that holds the norm.
         refine: steps that improve latents before they are rounded, see `refinement`.
+        search: passes over neighbouring codes after them, see `code_search`.
         norm_range: log10 of the least and the greatest norm.
 
     Raises:
@@ -65,6 +67,7 @@ class SpectrumSizes:
     dimension: int = 16
     norms: int = 256
     refine: int = 0
+    search: int = 0
     norm_range: tuple[float, float] = (-2.5, 4.5)
 
     def __post_init__(self) -> None:
@@ -78,8 +81,7 @@ class SpectrumSizes:
                 f"{self.patch} cells",
                 "Give positive sizes, and a whole number of tokens.",
             )
-        if self.refine < 0:
-            raise ConfigError(f"refine {self.refine}", "Give 0 or more steps.")
+        check_refinement(self)
         if not low < high:
             raise ConfigError(f"norm_range {self.norm_range}", "Give low < high.")
 
@@ -101,7 +103,7 @@ class SpectrumSizes:
         dilated = [DILATIONS[n % len(DILATIONS)] for n in range(self.decoder_blocks)]
         decoder = sum(dilated) * (TAPS // 2) + -(-patches // self.merge)
         # Each step of refinement looks from cells to latents and back.
-        return encoder + self.refine * 2 * decoder
+        return encoder + (self.refine + self.search * APART) * 2 * decoder
 
     @property
     def quantization(self) -> Quantization:
