@@ -43,7 +43,7 @@ EXACT = settings(max_examples=15, deadline=None)
 
 @pytest.fixture(scope="module", params=[0, 2])
 def codec(request):
-    sizes = replace(SMALL, refine=request.param)
+    sizes = replace(SMALL, refine=request.param, search=int(request.param > 0))
     return SpectrumCodec(sizes, sizes.network(nnx.Rngs(3)))
 
 
