@@ -63,7 +63,7 @@ class SpectrumCodec:
 
     A pixel without influence: not finite, masked, without positive ivar, in padding
     (wavelengths that are no positive numbers), or beyond the grid. A spectrum without
-    any other pixel is absent. The norm is a median, so bad pixels hardly change it;
+    any other pixel is absent. The norm is a quantile, so bad pixels hardly change it;
     while its code stays, a pixel changes only tokens within `SpectrumSizes.reach`.
 
     Attributes:
