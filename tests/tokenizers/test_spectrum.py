@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The spectrum codec: any pixels onto the grid and back, and what has no influence."""
+"""The spectrum codec: codes, norms, and what has no influence."""
 
 from dataclasses import replace
 
@@ -19,11 +19,6 @@ from aion.train.codec_task import Sample
 from aion_tokenizers.spectrum import SpectrumCodec
 from aion_tokenizers.spectrum_grid import (
     LogGrid,
-    from_grid,
-    onto_grid,
-    pixel_intervals,
-    rebinned,
-    sampled,
 )
 from aion_tokenizers.spectrum_network import SpectrumAutoencoder, SpectrumSizes
 from aion_tokenizers.spectrum_pixels import read_spectrum, told_power
@@ -54,84 +49,6 @@ def spectra(count=2, line=LINE, seed=0, **more):
     flux = (shape + 0.1 * rng.standard_normal(shape.shape)).astype(np.float32)
     values = {"ivar": np.full(flux.shape, 100.0), "mask": None, "resolution": 2000.0}
     return Spectrum(flux, wavelength=line, **(values | more))
-
-
-def taps(line, grid=SMALL.grid):
-    pixels = pixel_intervals(np.atleast_2d(np.asarray(line, float)), grid)
-    return onto_grid(pixels, grid), from_grid(pixels, grid)
-
-
-# --- the grid
-
-
-@pytest.mark.parametrize("step", [0.4, 3.0, 40.0])
-def test_weight_is_conserved_and_flux_is_a_mean(step):
-    line = np.arange(4000.0, 8000.0, step)
-    into, _ = taps(line)
-    flux = np.random.default_rng(0).normal(2, 1, (1, len(line)))
-    ivar = np.random.default_rng(1).uniform(0, 2, (1, len(line)))
-    mean, total = rebinned(flux, ivar, into.index, into.weight)
-    assert np.isclose(total.sum(), ivar.sum(), rtol=1e-5)
-    assert np.isclose((mean * total).sum(), (flux * ivar).sum(), rtol=1e-5)
-
-
-@pytest.mark.parametrize("step", [0.4, 3.0, 40.0, 400.0])
-def test_what_is_linear_in_cells_is_read_exactly(step):
-    line = np.arange(4000.0, 9000.0, step)
-    _, back = taps(line)
-    cells = np.arange(SMALL.grid.cells)[None] + 0.5
-    pixels = pixel_intervals(line[None], SMALL.grid)
-    middle = (pixels.low + pixels.high) / 2
-    assert np.allclose(sampled(cells, back.index, back.weight), middle, atol=1e-3)
-
-
-def test_there_and_back_keeps_a_smooth_spectrum():
-    grid = LogGrid()
-    line = np.arange(3600.0, 9824.0, 0.8)
-    into, back = taps(line, grid)
-    flux = 1 + 0.5 * np.sin(line / 50)[None]
-    cells, _ = rebinned(flux, np.ones_like(flux), into.index, into.weight)
-    error = np.abs(sampled(cells, back.index, back.weight) - flux)
-    assert error[:, 5:-5].max() < 2e-3
-
-
-def test_numpy_and_jax_rebin_alike():
-    into, back = taps(LINE)
-    flux = np.random.default_rng(0).normal(2, 1, (1, len(LINE))).astype(np.float32)
-    ivar = np.ones_like(flux)
-    ours = rebinned(flux, ivar, into.index, into.weight)
-    theirs = rebinned(
-        jax.numpy.asarray(flux), jax.numpy.asarray(ivar), *vars(into).values()
-    )
-    assert np.allclose(ours[0], theirs[0], atol=1e-5)
-    assert np.allclose(
-        sampled(ours[0], back.index, back.weight),
-        sampled(theirs[0], back.index, back.weight),
-        atol=1e-5,
-    )
-
-
-def test_a_gap_belongs_to_nobody():
-    line = np.concatenate(
-        [np.arange(4000.0, 5000.0, 3.0), np.arange(6000.0, 7000.0, 3.0)]
-    )
-    into, _ = taps(line)
-    there = rebinned(
-        np.ones((1, len(line))), np.ones((1, len(line))), *vars(into).values()
-    )
-    cells = SMALL.grid.wavelength
-    inside = (cells > 5010) & (cells < 5990)
-    assert not there[1][0, inside].any()
-    assert there[1][0, (cells > 4010) & (cells < 4990)].all()
-
-
-def test_padding_may_stand_anywhere():
-    line = np.concatenate([[-1.0], LINE[:50], [0.0, np.nan], LINE[50:], [-1.0]])
-    kept = np.isfinite(line) & (line > 0)
-    ours, plain = taps(line)[0], taps(LINE)[0]
-    order = pixel_intervals(line[None], SMALL.grid).order[0]
-    assert np.array_equal(line[order][: kept.sum()], LINE)
-    assert np.array_equal(ours.weight.sum(-1), plain.weight.sum(-1))
 
 
 # --- influence
@@ -262,6 +179,30 @@ def test_decoding_on_any_pixels(codec):
     chance = codec.chance_of_data(codes, LINE)
     assert np.all((chance >= 0) & (chance <= 1))
     assert codec.decode(codes.reshape(1, 2, -1), LINE).flux.shape == (2, len(LINE))
+
+
+def norm_of(flux, sigma):
+    """Of one spectrum, before it was quantized."""
+    flux = np.asarray(flux, float)[None]
+    ivar = np.broadcast_to(np.asarray(sigma, float) ** -2.0, flux.shape)
+    return read_spectrum(Spectrum(flux, ivar, None, LINE), SMALL).norm[0]
+
+
+def test_the_norm_is_the_median_but_of_cool_stars():
+    rng = np.random.default_rng(0)
+    hot = 5 * (LINE / 6000) ** -1.5
+    usual = np.hypot(np.sort(hot)[(len(LINE) - 1) // 2], 0.1)
+    assert norm_of(hot, 0.1) == pytest.approx(usual)
+    lines = hot + 300 * (np.arange(len(LINE)) % 100 == 0)  # a hundredth of the pixels
+    assert norm_of(lines, 0.1) == pytest.approx(usual, rel=0.02)
+    cool = 5 * (LINE / 6000) ** 8
+    high = np.sort(cool - 0.3)[int(0.98 * (len(LINE) - 1))]
+    assert norm_of(cool, 0.1) == pytest.approx(high / 4)
+    assert norm_of(cool, 0.1) > 2 * np.median(cool)
+    # What only noise exceeds does not count, whatever its pattern.
+    sigma = np.where(LINE > 9200, 30.0, 1.0)
+    noise = sigma * rng.standard_normal(len(LINE))
+    assert norm_of(noise, sigma) == pytest.approx(1, rel=0.02)
 
 
 def test_the_norm_carries_the_scale(codec):
