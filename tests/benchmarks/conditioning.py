@@ -110,7 +110,7 @@ def main():
     config = load_config(options.config, []).to_dict()
     feeds = feeds_of(config, "test")
     sizes = codec.config
-    task = replace(task_of(config), refine=sizes.refine, network=sizes)
+    task = replace(task_of(config), refined_scores=True, network=sizes)
     mean = measure(codec, task)
     whole = list(feeds.validation(0))
     aimed = [feeds.batch(step * feeds.data.stay) for step in range(STEPS)]

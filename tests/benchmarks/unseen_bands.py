@@ -107,6 +107,7 @@ def main():
     parser.add_argument("--objects", type=int, default=192)
     parser.add_argument("--refine", type=int, default=20, help="steps")
     parser.add_argument("--search", type=int, default=1, help="passes")
+    parser.add_argument("--only", choices=list(SOURCES), help="one of the two")
     options = parser.parse_args()
     codecs = {
         name: load_codec(getattr(options, name)).with_refinement(
@@ -117,6 +118,8 @@ def main():
     print("error, mean over pixels / median over objects:")
     print("without, seen, ridge from the other bands, blank")
     for name, (kind, modality, settings, wanted) in SOURCES.items():
+        if options.only not in (None, name):
+            continue
         training = images(kind, modality, settings, options.objects, "train")
         tests = images(kind, modality, settings, options.objects, "test")
         made = {k: decoded(codec, tests) for k, codec in codecs.items()}
