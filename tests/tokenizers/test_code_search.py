@@ -105,11 +105,11 @@ def test_neighbours_make_up_for_each_other():
 def test_a_gain_that_noise_would_give_changes_nothing():
     rng = np.random.default_rng(2)
     latent = latents(rng, (2, 5))
-    step = 1 / np.array([4, 2, 2])  # of values
+    step = 1 / 4  # of the values of the first axis
     digits = np.asarray(LEVELS.digits(latent))
     toward = np.where(digits == 0, 1, -1)
     for factor, moves in ((0.9, False), (1.1, True)):
-        weight = factor * WORTH / np.min(step) ** 2
+        weight = factor * WORTH / step**2
         goal = digits.copy()
         goal[..., 0] += toward[..., 0]
         found = searched(LEVELS, latent, near(goal, weight), 1)

@@ -17,9 +17,7 @@ from aion.observation import Image, Spectrum
 from aion.surveys.opening import open_survey
 from aion.train.codec_task import Sample
 from aion_tokenizers.spectrum import SpectrumCodec
-from aion_tokenizers.spectrum_grid import (
-    LogGrid,
-)
+from aion_tokenizers.spectrum_grid import LogGrid
 from aion_tokenizers.spectrum_network import SpectrumAutoencoder, SpectrumSizes
 from aion_tokenizers.spectrum_pixels import read_spectrum, told_power
 from aion_tokenizers.spectrum_scores import LINES, equivalent_width

@@ -25,7 +25,10 @@ APART = 3
 """Tokens along each side of the grid from one that is tried to the next."""
 
 WORTH = 2.0
-"""Least gain in log likelihood for which a token changes: noise promises less."""
+"""Least gain in log likelihood for which a token changes.
+
+With 0.5 a third of all tokens followed the noise and images were no better; 6 lost 2 %.
+"""
 
 
 def searched(

@@ -66,7 +66,7 @@ class ImageTask:
         soft: misfit below which images have equal weights.
         hinge: weight of latents beyond `_FLAT`, where FSQ's bound has no slope.
         refined_scores: scores are of codes as the codec finds them, refined and
-            searched; else of the encoder's alone, which takes a tenth of the time.
+            searched; else of the encoder's alone, which is faster.
             (Refined latents in training were tried: reconstructions became worse.)
     """
 
