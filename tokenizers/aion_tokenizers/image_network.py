@@ -6,6 +6,7 @@ the tokens around it and no others, and any image size can be encoded. Blocks ar
 ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 3 x 3 depthwise kernels. The
 encoder's are modulated by the mean description of the image's bands, the decoder's by
 the pixel scale alone, so that a band is decoded the same whatever is asked beside it.
+What a band's PSF makes of it is a matter of its flux, see `starlets`.
 No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
@@ -27,6 +28,7 @@ from aion_tokenizers.mixing import (
     pixel_scale_alone,
 )
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
+from aion_tokenizers.starlets import Sharpening, halo
 
 TAPS = 3
 
@@ -46,6 +48,7 @@ class ImageConfig:
         scales: codes of the token that holds the image's scale.
         refine: steps that improve latents before they are rounded, see `refinement`.
         search: passes over neighbouring codes after them, see `code_search`.
+        planes: of the starlet transform, in which bands differ by their PSFs.
     """
 
     patch: int = 4
@@ -59,10 +62,11 @@ class ImageConfig:
     scales: int = 1024
     refine: int = 0
     search: int = 0
+    planes: int = 3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
-        if min(self.patch, self.width, self.told, self.scales) < 1:
+        if min(self.patch, self.width, self.told, self.scales, self.planes) < 1:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
         check_refinement(self)
 
@@ -73,12 +77,13 @@ class ImageConfig:
 
     @property
     def reach(self) -> int:
-        """Pixels beyond its patch, on each side, that a token or a pixel depends on."""
-        blocks = max(self.encoder_blocks, self.decoder_blocks)
-        looks = self.refine + self.search * APART**2
-        if looks:  # each from pixels to latents and back
-            blocks = self.encoder_blocks + looks * 2 * self.decoder_blocks
-        return blocks * (TAPS // 2) * self.patch
+        """Pixels beyond its patch, on each side, that a token depends on."""
+        encoded, decoded = (
+            blocks * (TAPS // 2) * self.patch
+            for blocks in (self.encoder_blocks, self.decoder_blocks)
+        )
+        looks = self.refine + self.search * APART**2  # from pixels to latents and back
+        return encoded + looks * 2 * (decoded + halo(self.planes))
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":
         """A freshly initialised network."""
@@ -162,6 +167,7 @@ class ImageNetwork(nnx.Module):
             GridBlock(width, told, rngs) for _ in range(config.decoder_blocks)
         )
         self.bands_out = BandsOut(pixels, told, width, rngs)
+        self.sharpening = Sharpening(told, config.planes, rngs)
         self.quantizer = config.quantization.make(rngs)
 
     def encode(
@@ -201,4 +207,5 @@ class ImageNetwork(nnx.Module):
         for block in self.decoder:
             x = block(x, camera)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
-        return from_patches(self.bands_out(x, bands, told), self.patch, rows)
+        pixels = from_patches(self.bands_out(x, bands, told), self.patch, rows)
+        return self.sharpening(pixels, told)
