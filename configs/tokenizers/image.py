@@ -19,8 +19,9 @@ the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many 
 The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
 (`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes). Then it got the layer of
 `aion_tokenizers.starlets`, with shares fitted to 120 bright squares while their latents
-were free, and went on in the same way for 3,400 steps (40 minutes). A run from nothing
-has that layer from its first step; none of full length has been made yet.
+were free, and went on in the same way for 3,400 steps (40 minutes); the weights are the
+mean of those before and after that. A run from nothing has the layer from its first
+step; none of full length has been made yet.
 """
 
 from aion.config import parse_arg
