@@ -10,10 +10,10 @@ which stand for logarithms of flux, hardly learnt that: rings were left around t
 middles of bright stars. Shares that follow from the description of a band do.
 """
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32
 
 from aion_tokenizers.convolutions import Dense
 from aion_tokenizers.image_pixels import LARGEST
@@ -30,21 +30,26 @@ def halo(planes: int) -> int:
 def smoothed(image: Float[Array, "*b y x"], hole: int) -> Float[Array, "*b y x"]:
     """The image under a B3 spline along both axes; its edge goes on beyond it.
 
+    Two products with matrices: decoding is what refinement and search do most, and on a
+    CPU sums of shifted images took as long as the whole decoder.
+
     Args:
         image: of any finite values.
         hole: pixels from one tap of the spline to the next. The variance along an axis
             grows by the square of that.
     """
-    for axis in (image.ndim - 2, image.ndim - 1):
-        size, arm = image.shape[axis], _ARM * hole
-        widths = [(arm, arm) if n == axis else (0, 0) for n in range(image.ndim)]
-        wide = jnp.pad(image, widths, mode="edge")
-        views = (
-            tap * jax.lax.slice_in_dim(wide, n * hole, n * hole + size, axis=axis)
-            for n, tap in enumerate(_SPLINE)
-        )
-        image = sum(views, start=jnp.zeros_like(image))
-    return image
+    down, across = (_smoothing(size, hole) for size in image.shape[-2:])
+    image = jnp.matmul(down, image, precision="highest")
+    return jnp.matmul(image, across.T, precision="highest")
+
+
+def _smoothing(size: int, hole: int) -> Float32[np.ndarray, "n n"]:
+    """What smooths a column of `size` pixels."""
+    matrix, rows = np.zeros((size, size), np.float32), np.arange(size)
+    for tap, share in enumerate(_SPLINE):
+        columns = np.clip(rows + (tap - _ARM) * hole, 0, size - 1)
+        matrix[rows, columns] += np.float32(share)
+    return matrix
 
 
 def starlets(
