@@ -93,6 +93,7 @@ def codec(chosen, args):
         "patch": 4,
         "quantizer": args["quantizer"],
         "levels": (8, 8, 8, 8),
+        "drawn": args["drawn"],
         "refine": 20,
         "search": int(args["quantizer"] == "fsq"),
     }
@@ -117,6 +118,7 @@ def get_config(arg=None):
         size="nano",
         steps=0,
         crop=32,
+        drawn=2.0,
         quantizer="fsq",
         bands="all",
         start="",

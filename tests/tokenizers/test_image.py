@@ -24,7 +24,13 @@ from aion_tokenizers.image_pixels import (
 
 GRIZ = tuple(BANDS[f"DES-{b}"] for b in "GRIZ")
 SIZES = ImageConfig(
-    width=16, encoder_blocks=1, decoder_blocks=1, told=8, levels=(4, 4, 4), scales=64
+    width=16,
+    encoder_blocks=1,
+    decoder_blocks=1,
+    told=8,
+    levels=(4, 4, 4),
+    scales=64,
+    drawn=2.0,
 )
 SIDE = 32
 

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from aion.codec import load_codec
+from aion.codec import load_codec, save_codec
 from aion.config import find_config, load_config, to_plain
 from aion.errors import ConfigError, DataError
 from aion.instrument import BANDS
@@ -319,6 +319,23 @@ def test_a_run_is_resumed_exactly_and_leaves_codecs(tmp_path):
         other = load_codec(tmp_path / "part" / name)
         image = blobs("hsc_image", 3, 9)[0]
         np.testing.assert_array_equal(one.encode(image), other.encode(image))
+
+
+def test_a_run_goes_on_from_a_codec_with_sizes_of_its_own(task, tmp_path):
+    before = task.build(jax.random.key(1))
+    save_codec(task.codec(before), tmp_path / "codec")
+    sizes = replace(task.network, drawn=2.0)
+    after = replace(task, network=sizes, start=str(tmp_path / "codec"))
+    network = after.build(jax.random.key(0))
+    assert (before.drawn, network.drawn) == (0, 2)
+    for one, other in zip(
+        jax.tree.leaves(nnx.state(before)),
+        jax.tree.leaves(nnx.state(network)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ConfigError, match="that is not"):
+        replace(after, network=replace(sizes, width=8)).build(jax.random.key(0))
 
 
 def test_a_collapse_stops_the_run_with_advice(task, tmp_path):

@@ -6,7 +6,7 @@ the tokens around it and no others, and any image size can be encoded. Blocks ar
 ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 3 x 3 depthwise kernels. The
 encoder's are modulated by the mean description of the image's bands, the decoder's by
 the pixel scale alone, so that a band is decoded the same whatever is asked beside it.
-What a band's PSF makes of it is a matter of its flux, see `starlets`.
+What a band's PSF makes of it is a matter of its flux, see `point_spread`.
 No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from aion.errors import ConfigError
 from aion_tokenizers.code_search import APART
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
+from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.mixing import (
     BandsIn,
     BandsOut,
@@ -27,6 +28,7 @@ from aion_tokenizers.mixing import (
     Modulation,
     pixel_scale_alone,
 )
+from aion_tokenizers.point_spread import FARTHEST, spread
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 from aion_tokenizers.starlets import Sharpening, halo
 
@@ -49,6 +51,8 @@ class ImageConfig:
         refine: steps that improve latents before they are rounded, see `refinement`.
         search: passes over neighbouring codes after them, see `code_search`.
         planes: of the starlet transform, in which bands differ by their PSFs.
+        drawn: pixels per FWHM of the PSF that the decoder draws with, before a band's
+            own is laid over it, see `point_spread`; 0 lays nothing over.
     """
 
     patch: int = 4
@@ -63,10 +67,12 @@ class ImageConfig:
     refine: int = 0
     search: int = 0
     planes: int = 3
+    drawn: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
-        if min(self.patch, self.width, self.told, self.scales, self.planes) < 1:
+        sizes = (self.patch, self.width, self.told, self.scales, self.planes)
+        if min(sizes) < 1 or self.drawn < 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
         check_refinement(self)
 
@@ -83,7 +89,8 @@ class ImageConfig:
             for blocks in (self.encoder_blocks, self.decoder_blocks)
         )
         looks = self.refine + self.search * APART**2  # from pixels to latents and back
-        return encoded + looks * 2 * (decoded + halo(self.planes))
+        beyond = halo(self.planes) + FARTHEST * (self.drawn > 0)
+        return encoded + looks * 2 * (decoded + beyond)
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":
         """A freshly initialised network."""
@@ -153,7 +160,7 @@ class ImageNetwork(nnx.Module):
 
     def __init__(self, config: ImageConfig, rngs: nnx.Rngs) -> None:
         pixels, width, told = config.patch**2, config.width, config.told
-        self.patch = config.patch
+        self.patch, self.drawn = config.patch, config.drawn
         self.describe = Description(told, rngs)
         self.bands_in = BandsIn(pixels, told, width, rngs)
         self.encoder = nnx.List(
@@ -208,4 +215,7 @@ class ImageNetwork(nnx.Module):
             x = block(x, camera)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         pixels = from_patches(self.bands_out(x, bands, told), self.patch, rows)
-        return self.sharpening(pixels, told)
+        flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
+        if self.drawn:
+            flux = spread(flux, bands, self.drawn)
+        return jnp.arcsinh(self.sharpening(flux, told))

@@ -26,7 +26,11 @@ from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels, units
 from aion_tokenizers.mixing import describe_bands
-from aion_tokenizers.network_state import start_from
+from aion_tokenizers.network_state import (
+    filled_network,
+    network_arrays,
+    start_from,
+)
 from aion_tokenizers.quantization import quantized
 from aion_tokenizers.quantizers import Quantized
 from aion_tokenizers.recorruption import recorrupt
@@ -91,7 +95,8 @@ class ImageTask:
     def build(self, key: Array) -> ImageNetwork:
         """The network to start from."""
         if self.start:
-            return start_from(self.start, ImageCodec.word, self.network).network
+            found = start_from(self.start, ImageCodec.word, self.network).network
+            return filled_network(self.network, network_arrays(found), self.start)
         return self.network.network(nnx.Rngs(params=key))
 
     def codec(self, module: ImageNetwork) -> ImageCodec:

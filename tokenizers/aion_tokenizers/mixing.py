@@ -81,6 +81,12 @@ def pixel_scale_alone(numbers: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
     return numbers * np.array([n == "pixel_scale" for n in FIELDS], np.float32)
 
 
+def sampling_of(numbers: Float[Array, "*b p"]) -> Float[Array, "*b"]:
+    """Pixels per FWHM of the PSF, from the numbers of a band."""
+    place = FIELDS.index("sampling")
+    return jnp.exp(numbers[..., place] * _SPREADS[place] + _CENTRES[place])
+
+
 def band_features(numbers: Float[Array, "*b p"]) -> Float[Array, "*b q"]:
     """The numbers themselves, and sines and cosines of them from coarse to fine."""
     parts = [numbers]

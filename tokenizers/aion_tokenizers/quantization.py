@@ -74,8 +74,8 @@ def plain_sizes(sizes: Any) -> dict[str, Any]:
     values = to_plain(sizes)
     if sizes.quantizer != "vq":
         del values["dimension"]
-    for name in ("refine", "search"):
-        if not values[name]:
+    for name in ("refine", "search", "drawn"):
+        if not values.get(name, True):
             del values[name]
     return values
 

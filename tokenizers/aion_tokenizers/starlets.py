@@ -16,7 +16,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32
 
 from aion_tokenizers.convolutions import Dense
-from aion_tokenizers.image_pixels import LARGEST
 
 _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 _ARM = len(_SPLINE) // 2
@@ -72,12 +71,11 @@ class Sharpening(nnx.Module):
         self.share.weight[...] = jnp.zeros_like(self.share.weight[...])
 
     def __call__(
-        self, pixels: Float[Array, "b c y x"], told: Float[Array, "b c e"]
+        self, flux: Float[Array, "b c y x"], told: Float[Array, "b c e"]
     ) -> Float[Array, "b c y x"]:
-        """asinh of flux, in and out; `told` describes the bands."""
+        """Flux of bands; `told` describes them."""
         shares = self.share(told)[..., None, None]
-        flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
         planes, _ = starlets(flux, shares.shape[2])
         for scale, plane in enumerate(planes):
             flux = flux + shares[:, :, scale] * plane
-        return jnp.arcsinh(flux)
+        return flux
