@@ -18,13 +18,14 @@ the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many 
 7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 
 The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
-(`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes), then for 3,400 with the
-layer of `aion_tokenizers.starlets`, and for 5,000 at a rate of 2e-3 with that of
-`aion_tokenizers.point_spread` (48 minutes). At last its decoder alone was trained on
-latents that were refined along with it, as tests/benchmarks/fit_decoder.py does: on 280
-squares for 7 minutes; from there on 800 others for 14, on 600 more for 11, and the mean
-of these two. A run from nothing has both layers from its first step; none of full
-length has been made yet.
+(`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes). Then it got the layer of
+`aion_tokenizers.starlets`, with shares fitted to 120 bright squares while their latents
+were free, and 3,400 steps; from the mean of the weights before and after those it went
+on for 5,000 at a rate of 2e-3 with `aion_tokenizers.point_spread` (48 minutes). At last
+its decoder alone was trained on latents that were refined along with it, as
+tests/benchmarks/fit_decoder.py does: on 280 squares for 7 minutes; from there on 800
+others for 14, on 600 more for 11, and the mean of these two. A run from nothing has
+both layers from its first step; none of full length has been made yet.
 """
 
 from aion.config import parse_arg

@@ -31,6 +31,7 @@ BATCH = 40
 FITTED = ("from_latent", "decoder", "bands_out", "sharpening")
 SOFT, EVENNESS = 0.5, 0.5
 LATENT_RATE, LATENT_LEAST = 0.03, 0.002
+WARMUP = 20  # steps in which the decoder's rate rises
 
 
 def squares(config: str, bright: int, others: int, first: int) -> dict[str, Any]:
@@ -90,7 +91,8 @@ class Fit:
     def _refined(self) -> jax.Array:
         @jax.jit
         def refine(params: Any, latent: jax.Array, data: Data) -> jax.Array:
-            return refined(self.network(params), latent, data, 20)
+            steps = self.codec.config.refine
+            return refined(self.network(params), latent, data, steps)
 
         parts = []
         for start in range(0, len(self.first), BATCH):
@@ -123,13 +125,15 @@ class Fit:
         weight = (SOFT + excess) ** -EVENNESS
         return jnp.sum(weight * (misfit + pull)), mean(d["truth"])
 
-    def _step(self, state: Any, rows: jax.Array, share: Any, visit: Any) -> Any:
+    def _step(
+        self, state: Any, rows: jax.Array, share: Any, rise: Any, visit: Any
+    ) -> Any:
         params, moments, latent, mean, square = state
         slope = jax.grad(self.objective, has_aux=True)
         (down, turn), error = slope((params, latent[rows]), rows)
         down = jax.tree.map(jnp.multiply, down, self.mask)
         moved, moments = self.optimizer.update(down, moments, params)
-        moved = jax.tree.map(lambda x: x * (share * self.rate), moved)
+        moved = jax.tree.map(lambda x: x * (rise * share * self.rate), moved)
         first = 0.8 * mean[rows] + 0.2 * turn
         second = 0.95 * square[rows] + 0.05 * jnp.square(turn)
         size = jnp.sqrt(second / (1 - 0.95**visit)) + 1e-3
@@ -146,7 +150,7 @@ class Fit:
 
     def run(self, epochs: int) -> Any:
         """The codec after so many visits to each square."""
-        rng, count = np.random.default_rng(0), len(self.latent)
+        rng, count, done = np.random.default_rng(0), len(self.latent), 0
         state = (self.params, self.moments, self.latent, self.mean, self.square)
         for epoch in range(epochs):
             share = np.float32(0.5 * (1 + np.cos(np.pi * epoch / epochs)))
@@ -154,7 +158,9 @@ class Fit:
             for start in range(0, count - BATCH + 1, BATCH):
                 rows = jnp.asarray(order[start : start + BATCH])
                 visit = jnp.float32(epoch + 1)
-                state, error = self.compiled(state, rows, share, visit)
+                rise = np.float32(min(1, done / WARMUP))
+                state, error = self.compiled(state, rows, share, rise, visit)
+                done += 1
                 errors.append(float(error))
             if epoch % 10 == 0 or epoch == epochs - 1:
                 print(f"visit {epoch + 1}: mean root error {np.mean(errors):.4f}")
