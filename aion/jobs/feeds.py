@@ -227,6 +227,7 @@ class Feeds:
     feeds: tuple[Feed, ...]
     task: CodecTask
     data: CodecData
+    _made: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def batch(self, step: int, *, random: bool = True) -> Any:
         """The batch of a step; the part of this process."""
@@ -238,14 +239,33 @@ class Feeds:
         rng = np.random.default_rng([self.data.seed, 2, step, index])
         return self.task.collate(samples, rng if random else None)
 
+    @property
+    def pool(self) -> int:
+        """Batches that come again and again; 0: each is a new one."""
+        return getattr(self.task, "pool", 0)
+
+    def _again(self, step: int) -> Any:
+        """The batch of a step out of the task's pool, with the `place` of its rows."""
+        epoch, turn = divmod(step, self.pool)
+        order = np.random.default_rng([self.data.seed, 3, epoch]).permutation(self.pool)
+        number = int(order[turn])
+        if number not in self._made:
+            made = self.batch(number * self.data.stay)
+            rows = jax.tree.leaves(made)[0].shape[0]
+            first = (number * jax.process_count() + jax.process_index()) * rows
+            place = np.arange(first, first + rows, dtype=np.int32)
+            self._made[number] = made | {"place": place}
+        return self._made[number]
+
     def iterate(self, start: int) -> Iterator[Any]:
         """Batches from a step on, made ahead by a thread."""
+        make = self._again if self.pool else self.batch
         with ThreadPoolExecutor(1) as pool:
-            ahead = [pool.submit(self.batch, start + n) for n in range(_AHEAD)]
+            ahead = [pool.submit(make, start + n) for n in range(_AHEAD)]
             try:
                 while True:
                     start += 1
-                    ahead.append(pool.submit(self.batch, start + _AHEAD - 1))
+                    ahead.append(pool.submit(make, start + _AHEAD - 1))
                     yield ahead.pop(0).result()
             finally:
                 for future in ahead:

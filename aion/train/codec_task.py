@@ -42,6 +42,9 @@ class CodecTask(Task, Protocol):
         score: number of `report` that chooses the best step on validation batches; the
             lower the better.
         guarded: number of `report` that falls when the codes collapse; "" for none.
+
+    A task with `pool`, a number, has so many batches, dicts, that come again and again;
+    they then hold the `place` of each row among those of all.
     """
 
     score: str

@@ -34,12 +34,14 @@ SIZES = {
     "nano": {
         "network": {"width": 96, "encoder_blocks": 2, "decoder_blocks": 4},
         "batch": 24,
+        "parts": 9,
         "steps": 8500,
         "learning_rate": 5e-3,
     },
     "aion1": {
         "network": {"width": 512, "encoder_blocks": 12, "decoder_blocks": 12},
         "batch": 256,
+        "parts": 1,
         "steps": 400_000,
         "learning_rate": 5e-4,
     },
@@ -53,6 +55,7 @@ SIZES = {
             "embedding_dim": 5,
         },
         "batch": 256,
+        "parts": 1,
         "steps": 400_000,
         "learning_rate": 2e-4,
     },
@@ -113,6 +116,34 @@ def codec(chosen, args):
     }
 
 
+def fit(config, batches):
+    """The configuration for fitting the decoder to refined latents instead."""
+    visits = 220
+    config["codec"] |= {
+        "pool": batches,
+        "kept": 40,
+        "visits": visits,
+        "drop": 0.2,
+        "refined_scores": True,
+    }
+    steps = config["train"]["steps"] or batches * visits
+    config["data"] |= {"batch": 96}
+    config["optimizer"] |= {
+        "kind": "adamw",
+        "learning_rate": 2e-4,
+        "warmup": 0.02,
+        "weight_decay": 0.0,
+        "clip": 0.0,
+    }
+    config["train"] |= {
+        "steps": steps,
+        "accumulate": 5 if config["train"]["accumulate"] > 1 else 1,
+        "evaluate_every": -(-steps // 4),
+        "checkpoint_every": -(-steps // 8),
+    }
+    return config
+
+
 def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=4000,crop=48"."""
     from ml_collections import ConfigDict
@@ -126,35 +157,36 @@ def get_config(arg=None):
         quantizer="fsq",
         bands="all",
         start="",
+        fit=0,
+        seed=0,
     )
     chosen = SIZES[args["size"]]
     bands = "real" if args["size"] == "official" else args["bands"]
-    return ConfigDict(
-        {
-            "codec": codec(chosen, args),
-            "data": {
-                "sources": sources(bands),
-                "batch": chosen["batch"],
-                "stay": 8,
-                "validation": 96,
-                "seed": 0,
-            },
-            "optimizer": {
-                "kind": "muon",
-                "learning_rate": chosen["learning_rate"]
-                * (0.08 if args["start"] else 1),
-                "warmup": 0.03,
-                "beta2": 0.99,
-                "weight_decay": 0.01,
-            },
-            "train": {
-                "steps": args["steps"] or chosen["steps"],
-                "seed": 0,
-                "log_every": 50,
-                "evaluate_every": 500,
-                "checkpoint_every": 500,
-            },
-            "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
-            "guard": {"fraction": 0.1, "armed": 500},
-        }
-    )
+    config = {
+        "codec": codec(chosen, args),
+        "data": {
+            "sources": sources(bands),
+            "batch": chosen["batch"],
+            "stay": 8,
+            "validation": 96,
+            "seed": args["seed"],
+        },
+        "optimizer": {
+            "kind": "muon",
+            "learning_rate": chosen["learning_rate"] * (0.08 if args["start"] else 1),
+            "warmup": 0.03,
+            "beta2": 0.99,
+            "weight_decay": 0.01,
+        },
+        "train": {
+            "steps": args["steps"] or (0 if args["fit"] else chosen["steps"]),
+            "seed": 0,
+            "accumulate": chosen["parts"],
+            "log_every": 50,
+            "evaluate_every": 500,
+            "checkpoint_every": 500,
+        },
+        "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
+        "guard": {"fraction": 0.1, "armed": 500},
+    }
+    return ConfigDict(fit(config, args["fit"]) if args["fit"] else config)

@@ -4,13 +4,24 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 from aion.errors import DataError
 from aion.observation import Observation
 
 LARGEST = 16
+_CACHED = 4
 T = TypeVar("T")
+
+
+def cached() -> int:
+    """Objects per call that codecs which refine their codes pass to `in_batches`.
+
+    On a CPU the values of few objects stay in its cache from layer to layer, and images
+    take two thirds of the time; accelerators are filled by more.
+    """
+    return _CACHED if jax.default_backend() == "cpu" else LARGEST
 
 
 def in_batches(

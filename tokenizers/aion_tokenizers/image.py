@@ -23,7 +23,7 @@ from aion.modality import Modality
 from aion.observation import Image, Observation
 from aion.tokenspace import TokenSpec
 from aion_tokenizers import features
-from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.batches import cached, checked_codes, in_batches
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import (
     LARGEST,
@@ -97,7 +97,15 @@ class ImageCodec:
 
     @classmethod
     def task(cls, settings: Mapping[str, Any]) -> Any:
-        """The training task; see `image_task.ImageTask` for the settings."""
+        """The training task.
+
+        Args:
+            settings: of `image_task.ImageTask`; with `pool`, of `image_fit.ImageFit`.
+        """
+        if "pool" in settings:
+            from aion_tokenizers.image_fit import ImageFit
+
+            return to_dataclass(ImageFit, settings, "codec")
         from aion_tokenizers.image_task import ImageTask
 
         return to_dataclass(ImageTask, settings, "codec")
@@ -165,7 +173,9 @@ class ImageCodec:
             return np.zeros((0, 1 + rows[0] * rows[1]), np.int32)
         encode, _, state = self._compiled
         patches = in_batches(
-            lambda *parts: encode(state, *parts), *network_inputs(pixels, self.config)
+            lambda *parts: encode(state, *parts),
+            *network_inputs(pixels, self.config),
+            largest=cached(),
         )
         scales = self.patch_codes + scale_codes(pixels.scale, self.config.scales)
         codes = np.concatenate([scales[:, None], patches.reshape(count, -1)], axis=1)

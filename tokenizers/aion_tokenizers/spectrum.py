@@ -22,7 +22,7 @@ from aion.modality import Modality
 from aion.observation import Observation, Spectrum
 from aion.tokenspace import TokenSpec
 from aion_tokenizers import features
-from aion_tokenizers.batches import checked_codes, in_batches
+from aion_tokenizers.batches import cached, checked_codes, in_batches
 from aion_tokenizers.bins import Counts
 from aion_tokenizers.network_state import filled_network, network_arrays
 from aion_tokenizers.quantization import Quantizer, plain_sizes
@@ -136,7 +136,12 @@ class SpectrumCodec:
         taps = onto_grid(seen.pixels, self.sizes.grid)
         cells = rebinned(seen.flux, seen.ivar, taps.index, taps.weight)
         encode, _, state = self._compiled
-        shape = in_batches(lambda *parts: encode(state, *parts), *cells, seen.told)
+        shape = in_batches(
+            lambda *parts: encode(state, *parts),
+            *cells,
+            seen.told,
+            largest=cached(),
+        )
         codes = np.concatenate([self.shape_codes + seen.code[:, None], shape], axis=1)
         return np.where(seen.present[:, None], codes, -1).astype(np.int32)
 
