@@ -13,6 +13,8 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
 to go on from, or a bundle, such as `start=nano`, with a twelfth of the rate; `crop=N`
 the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
+`fit=N` trains the decoder of the codec in `start` and nothing else, on refined latents
+of the squares in N batches (`aion_tokenizers.image_fit`); `seed=N` other objects;
 `drawn=N` the PSF that the decoder draws with, pixels per FWHM (0: none of its own);
 `bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
 7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
@@ -22,10 +24,11 @@ The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
 `aion_tokenizers.starlets`, with shares fitted to 120 bright squares while their latents
 were free, and 3,400 steps; from the mean of the weights before and after those it went
 on for 5,000 at a rate of 2e-3 with `aion_tokenizers.point_spread` (48 minutes). At last
-its decoder alone was trained on latents that were refined along with it, as
-tests/benchmarks/fit_decoder.py does: on 280 squares for 7 minutes; from there on 800
-others for 14, on 600 more for 11, and the mean of these two. A run from nothing has
-both layers from its first step; none of full length has been made yet.
+its decoder alone was trained on refined latents: on 280, 800 and 600 squares by the
+script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 visits
+(the step 6,600 of 13,200 was the best; 36 minutes), and from there with
+`fit=80,seed=2,steps=2400` (12 minutes). A run from nothing has both layers from its
+first step; the longest one so far was of 3,600 steps and a fit.
 """
 
 from aion.config import parse_arg
@@ -118,7 +121,7 @@ def codec(chosen, args):
 
 def fit(config, batches):
     """The configuration for fitting the decoder to refined latents instead."""
-    visits = 220
+    visits = 30  # with 220, validation was best after the first half of them
     config["codec"] |= {
         "pool": batches,
         "kept": 40,
