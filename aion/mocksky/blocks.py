@@ -15,6 +15,7 @@ from aion.mocksky.population import Photometry, Population
 from aion.mocksky.responses import band_fluxes
 from aion.mocksky.seds import spectra
 from aion.mocksky.sky import ASTROMETRY, BAND_NAMES, EPOCHS, Block, Conditions
+from aion.mocksky.threads import one_thread
 
 _DEGREE = 3.6e6  # milliarcseconds
 
@@ -84,6 +85,7 @@ class Scene:
         return ra % 360.0, np.clip(dec, -90.0, 90.0)
 
 
+@one_thread
 def make_scene(population: Population, block: Block) -> Scene:
     """The objects of a block, their spectra and their neighbours.
 

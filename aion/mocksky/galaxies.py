@@ -33,6 +33,7 @@ from aion.mocksky.lines import (
 )
 from aion.mocksky.objects import KINDS, Objects
 from aion.mocksky.responses import TABLES, ZERO_POINT
+from aion.mocksky.threads import one_thread
 from aion.mocksky.tracks import seen_fluxes
 
 REDSHIFTS = np.expm1(np.linspace(np.log(1.003), np.log(2.5), 458))
@@ -210,6 +211,7 @@ def _stars(
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def galaxy_family() -> Family:
     """The library of galaxies, about 100 MB, built in a few seconds and cached.
 

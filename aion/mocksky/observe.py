@@ -19,6 +19,7 @@ from aion.mocksky.objects import KINDS, Objects
 from aion.mocksky.population import Population
 from aion.mocksky.quasars import forest
 from aion.mocksky.sky import BAND_NAMES, Block
+from aion.mocksky.threads import one_thread
 
 SURVEYS = ("legacy", "hsc", "sdss", "desi", "gaia")
 LABELS = ("desi_provabgs", "gz10")
@@ -72,6 +73,7 @@ def members(scene: Scene, survey: str, rng: np.random.Generator) -> np.ndarray:
     return (flux >= low) & (flux <= high)
 
 
+@one_thread
 def observe_block(
     population: Population,
     block: Block,

@@ -28,6 +28,7 @@ from aion.mocksky.responses import ZERO_POINT, band_fluxes
 from aion.mocksky.samples import Sample, Selection
 from aion.mocksky.seds import spectra
 from aion.mocksky.sky import BAND_NAMES, Block, Conditions, Sky
+from aion.mocksky.threads import one_thread
 from aion.mocksky.tracks import EBV, colour_tracks
 
 REDDENING_SCATTER = 0.1
@@ -159,6 +160,7 @@ class Population:
             )
         return tuple(priors)
 
+    @one_thread
     def draw(self, block: Block) -> tuple[Objects, Photometry]:
         """The objects of a block and their photometry, the same at every call.
 

@@ -24,6 +24,7 @@ from aion.mocksky.grids import OBSERVED
 from aion.mocksky.igm import LYMAN_ALPHA
 from aion.mocksky.quasar_spectra import WAVELENGTH, QuasarRows, quasar_spectra
 from aion.mocksky.responses import TABLES
+from aion.mocksky.threads import one_thread
 from aion.mocksky.tracks import seen_fluxes
 
 _TABLE = TABLES / "quasar_weights.npz"
@@ -126,6 +127,7 @@ def family_of(table: Mapping[str, np.ndarray]) -> Family:
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def quasar_family() -> Family:
     """320 quasars at redshifts of 0.05 to 4.9, cached; not to be written to.
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from aion.errors import ConfigError
 from aion.instrument import BANDS
 from aion.mocksky.grids import OBSERVED
+from aion.mocksky.threads import one_thread
 
 TABLES = Path(__file__).parent / "tables"
 """Where the shipped tables are."""
@@ -56,6 +57,7 @@ def _matrix(names: tuple[str, ...]) -> np.ndarray:
     return matrix
 
 
+@one_thread
 def response_matrix(responses: Float[np.ndarray, "l c"]) -> Float[np.ndarray, "l c"]:
     """As `band_matrix`, of response curves on `grids.OBSERVED` in any unit."""
     photons = responses * (OBSERVED * np.gradient(OBSERVED))[:, None]

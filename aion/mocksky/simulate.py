@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from aion.config import flatten
 from aion.errors import ConfigError, WorkdirError
@@ -258,8 +257,6 @@ def _population(sky: Sky, sample: str) -> "Population":
     return universe(sky, sample)
 
 
-# What a product of matrices is in its last digit depends on the number of threads.
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def write_cell(simulation: Simulation, cell: int, blocks: Sequence[Block]) -> int:
     """Writes the files of one cell, and its part of the truth last.
 

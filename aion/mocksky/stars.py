@@ -20,6 +20,7 @@ import numpy as np
 
 from aion.mocksky.family import Family
 from aion.mocksky.star_spectra import WAVELENGTH, star_spectra
+from aion.mocksky.threads import one_thread
 
 POPULATIONS = ("thin disk", "thick disk", "halo")
 """What `parameters["population"]` counts."""
@@ -221,6 +222,7 @@ def _library() -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def star_family() -> Family:
     """Some 330 stars from 2,800 to 25,000 K, cached; not to be written to.
 

@@ -26,12 +26,11 @@ from aion_tokenizers.image_network import ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask
 from aion_tokenizers.recorruption import Pair, recorrupt
-from aion_tokenizers.refinement import SPREAD, Data, refined
+from aion_tokenizers.refinement import SPREAD, Data, averaged, refined
 
 BRIGHT = 100.0
 """S/N of its brightest pixel from which a square is a bright one."""
 
-_KEPT, _SQUARES = 0.8, 0.95
 _CALM = 1e-3  # slope below which a step shrinks, in units of the objective
 _PIXELS = (1, 2, 3)
 
@@ -55,14 +54,11 @@ class Descent:
     visits: Any
 
     def moved(self, slope: Float[Array, "b yt xt q"], rate: Array) -> "Descent":
-        """After one step of Adam (Kingma & Ba 2015, arXiv:1412.6980)."""
-        mean = _KEPT * self.mean + (1 - _KEPT) * slope
-        square = _SQUARES * self.square + (1 - _SQUARES) * jnp.square(slope)
+        """After one step of Adam."""
         visits = self.visits + 1
         count = visits.astype(jnp.float32)[:, None, None, None]
-        unbiased = mean / (1 - _KEPT**count)
-        size = jnp.sqrt(square / (1 - _SQUARES**count)) + _CALM
-        latent = self.latent - rate[:, None, None, None] * unbiased / size
+        unbiased, size, mean, square = averaged(slope, self.mean, self.square, count)
+        latent = self.latent - rate[:, None, None, None] * unbiased / (size + _CALM)
         return Descent(self.origin, latent, mean, square, visits)
 
 
@@ -115,7 +111,7 @@ class ImageFit(ImageTask):
     pool: int = 20
     kept: int = 40
     bright: float = 0.65
-    visits: int = 220
+    visits: int = 30
     step: float = 0.03
     least: float = 0.002
 

@@ -165,6 +165,25 @@ def bettered(
     return searched(quantizer, moved, misfit, passes)
 
 
+def averaged(
+    slope: Array, mean: Array, square: Array, count: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Adam's averages (Kingma & Ba 2015, arXiv:1412.6980) after one more slope.
+
+    Args:
+        slope: of latents.
+        mean, square: the averages of slopes and their squares so far, from zero on.
+        count: of slopes with this one, of a shape that fits.
+
+    Returns:
+        mean and root mean square without bias, then both averages as they are.
+    """
+    mean = _KEPT * mean + (1 - _KEPT) * slope
+    square = _SQUARES * square + (1 - _SQUARES) * jnp.square(slope)
+    size = jnp.sqrt(square / (1 - _SQUARES**count))
+    return mean / (1 - _KEPT**count), size, mean, square
+
+
 def descended(
     latent: Float[Array, "b ..."],
     misfit: Callable[[Array], Float[Array, ""]],
@@ -191,11 +210,7 @@ def descended(
 
     def step(carry: tuple[Array, Array, Array], count: Array) -> tuple[tuple, None]:
         moved, mean, square = carry
-        gradient = slope(moved)
-        mean = _KEPT * mean + (1 - _KEPT) * gradient
-        square = _SQUARES * square + (1 - _SQUARES) * jnp.square(gradient)
-        unbiased = mean / (1 - _KEPT ** (count + 1))
-        size = jnp.sqrt(square / (1 - _SQUARES ** (count + 1)))
+        unbiased, size, mean, square = averaged(slope(moved), mean, square, count + 1)
         rate = RATE * (0.55 + 0.45 * jnp.cos(jnp.pi * count / steps))
         return (moved - rate * unbiased / (size + _CALM), mean, square), None
 
