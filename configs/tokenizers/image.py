@@ -99,13 +99,14 @@ def codec(chosen, args):
             "start": args["start"],
             "crop": 96,
         }
+    levels = args["quantizer"] == "fsq"
     network = {
         "patch": 4,
         "quantizer": args["quantizer"],
         "levels": (8, 8, 8, 8),
         "drawn": args["drawn"],
-        "refine": 20,
-        "search": int(args["quantizer"] == "fsq"),
+        "refine": 120 if levels else 20,
+        "settle": 16 if levels else 0,
     }
     return {
         "word": "image",
@@ -130,7 +131,7 @@ def fit(config, batches):
         "refined_scores": True,
     }
     steps = config["train"]["steps"] or batches * visits
-    config["data"] |= {"batch": 96}
+    config["data"] |= {"batch": 96, "validation": 32}
     config["optimizer"] |= {
         "kind": "adamw",
         "learning_rate": 2e-4,
@@ -141,7 +142,7 @@ def fit(config, batches):
     config["train"] |= {
         "steps": steps,
         "accumulate": 5 if config["train"]["accumulate"] > 1 else 1,
-        "evaluate_every": -(-steps // 4),
+        "evaluate_every": -(-steps // 2),
         "checkpoint_every": -(-steps // 8),
     }
     return config

@@ -105,13 +105,13 @@ def main():
     parser.add_argument("--without", type=Path, required=True)
     parser.add_argument("--seen", type=Path, required=True)
     parser.add_argument("--objects", type=int, default=192)
-    parser.add_argument("--refine", type=int, default=20, help="steps")
-    parser.add_argument("--search", type=int, default=1, help="passes")
+    parser.add_argument("--refine", type=int, default=120, help="steps")
+    parser.add_argument("--settle", type=int, default=16, help="turns")
     parser.add_argument("--only", choices=list(SOURCES), help="one of the two")
     options = parser.parse_args()
     codecs = {
         name: load_codec(getattr(options, name)).with_refinement(
-            options.refine, options.search
+            options.refine, options.settle
         )
         for name in ("without", "seen")
     }

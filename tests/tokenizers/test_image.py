@@ -39,7 +39,7 @@ SIDE = 32
 def codec(request) -> ImageCodec:
     kind, steps = (request.param, 0) if request.param != "refined" else ("fsq", 3)
     sizes = replace(
-        SIZES, quantizer=kind, dimension=5, refine=steps, search=int(steps > 0)
+        SIZES, quantizer=kind, dimension=5, refine=steps, settle=int(steps > 0)
     )
     return ImageCodec(sizes, sizes.network(nnx.Rngs(1)), SIDE)
 

@@ -162,7 +162,7 @@ def test_bad_pixels_carry_no_gradient(task):
 
 @pytest.mark.parametrize("refined", [False, True])
 def test_the_score_is_the_error_to_the_truth(task, refined):
-    network = replace(task.network, refine=3 * refined, search=int(refined))
+    network = replace(task.network, refine=3 * refined, settle=int(refined))
     task = replace(task, network=network, refined_scores=refined)
     batch = arrays(task.collate([sample("legacy_image")], None))
     module = task.build(jax.random.key(0))

@@ -11,15 +11,15 @@ import pytest
 from flax import nnx
 
 from aion.errors import ConfigError
+from aion_tokenizers.descent import RATE, SPREAD
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.mixing import FIELDS
 from aion_tokenizers.quantization import plain_sizes
 from aion_tokenizers.quantizers import FSQ
 from aion_tokenizers.refinement import (
-    RATE,
-    SPREAD,
     Cells,
     Data,
+    approached,
     refined,
     refined_spectrum,
 )
@@ -86,23 +86,23 @@ def test_rounded_latents_decode_nearer_to_every_image(network, data):
     assert (gain > 1.5).all(), gain
 
 
-def test_a_search_goes_on_where_descent_ends(network, data):
-    latent = run(network, data)[1]
+def test_settled_codes_decode_nearer_than_rounded_ones(network, data):
+    latent = start(network, data)
     if not isinstance(network.quantizer, FSQ):
         with pytest.raises(ConfigError, match="levels"):
-            refined(network, latent, data, 0, 1)
+            refined(network, latent, data, STEPS, 4)
         return
     graph, state = nnx.split(network)
 
     @jax.jit
-    def search(state, latent, data):
-        return refined(nnx.merge(graph, state), latent, data, 0, 1)
+    def settled(state, latent, data):
+        return refined(nnx.merge(graph, state), latent, data, STEPS, 4)
 
-    found = search(state, latent, data)
-    before, after = chi2(network, latent, data), chi2(network, found, data)
+    found, rounded = settled(state, latent, data), run(network, data)[1]
+    before, after = chi2(network, rounded, data), chi2(network, found, data)
     assert (after < 0.9 * before).all(), after / before
     spoilt = data._replace(flux=jnp.where(data.valid > 0, data.flux, np.nan))
-    np.testing.assert_array_equal(search(state, latent, spoilt), found)
+    np.testing.assert_array_equal(settled(state, latent, spoilt), found)
 
 
 def test_no_steps_change_nothing(network, data):
@@ -165,6 +165,35 @@ def test_noise_alone_moves_latents_little(network, data):
     faint = data._replace(sigma=data.sigma * 1e4)
     before, after = run(network, faint)
     np.testing.assert_allclose(before, after, atol=0.02)
+
+
+def bowls(goal, weight):
+    """A misfit of latents, by the token, least at the goal; each object has its own."""
+
+    def misfit(latent):
+        return jnp.sum(0.5 * weight[:, None, None] * (latent - goal) ** 2, axis=-1)
+
+    return misfit
+
+
+def test_images_descend_until_they_gain_no_more():
+    rng = np.random.default_rng(2)
+    goal = jnp.asarray(rng.normal(0, 0.3, (3, 5, 2)), jnp.float32)
+    weight = jnp.asarray([1e4, 1e3, 0.1])
+    start = jnp.zeros_like(goal)
+    found = approached(start, bowls(goal, weight), 400)
+    least = goal * (weight / (weight + SPREAD**-2))[:, None, None]
+    np.testing.assert_allclose(found[:2], least[:2], atol=0.03)
+    # The last one could have gained nothing worth a step.
+    np.testing.assert_allclose(found[2], 0, atol=0.01)
+    for row in range(3):
+        one = slice(row, row + 1)
+        alone = approached(start[one], bowls(goal[one], weight[one]), 400)
+        np.testing.assert_allclose(alone[0], found[row], atol=1e-6)
+    spoilt = bowls(goal.at[0].set(jnp.nan), weight)
+    kept = approached(start, spoilt, 400)
+    np.testing.assert_array_equal(kept[0], start[0])
+    np.testing.assert_allclose(kept[1:], found[1:], atol=1e-6)
 
 
 def test_spectra_are_refined_too():

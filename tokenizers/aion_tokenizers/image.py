@@ -110,7 +110,7 @@ class ImageCodec:
 
         return to_dataclass(ImageTask, settings, "codec")
 
-    def with_refinement(self, steps: int, passes: int = 0) -> "ImageCodec":
+    def with_refinement(self, steps: int, turns: int = 0) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
         Codes decode as before. With 0, encoding is a hundred times faster, and less
@@ -118,9 +118,9 @@ class ImageCodec:
 
         Args:
             steps: of descent.
-            passes: of the search among neighbouring codes, see `code_search`.
+            turns: in which codes are settled after them, see `settling`.
         """
-        return replace(self, config=replace(self.config, refine=steps, search=passes))
+        return replace(self, config=replace(self.config, refine=steps, settle=turns))
 
     @property
     def quantizer(self) -> Quantizer:
@@ -141,8 +141,8 @@ class ImageCodec:
             pixels, valid, sigma, told, asked = parts
             latent = network.encode(pixels, valid, told)
             data = Data(jnp.sinh(pixels), sigma, valid, asked)
-            steps, passes = self.config.refine, self.config.search
-            latent = refined(network, latent, data, steps, passes)
+            steps, turns = self.config.refine, self.config.settle
+            latent = refined(network, latent, data, steps, turns)
             return network.quantizer.encode(latent)
 
         def to_pixels(state: Any, codes: Any, bands: Any) -> Any:

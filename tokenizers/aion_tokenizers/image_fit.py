@@ -4,8 +4,9 @@
 In training by `image_task` a decoder sees the codes of the encoder; in use it sees
 refined ones, which say much more of what is bright. Here the encoder stays as it is,
 and the same squares of images come again and again. Each has latents of its own, which
-go on from visit to visit down the misfit of their rounded values, and the decoder
-follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
+go on from visit to visit down the misfit of what they decode to, and the decoder
+follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103). They are not rounded:
+what codes lose by that is little, see `settling`.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,13 @@ from jaxtyping import Array, Float, Int32
 
 from aion.errors import ConfigError
 from aion.train.codec_task import Sample
+from aion_tokenizers.descent import SPREAD, Averages
 from aion_tokenizers.image import ImageCodec
 from aion_tokenizers.image_network import ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask
 from aion_tokenizers.recorruption import Pair, recorrupt
-from aion_tokenizers.refinement import SPREAD, Data, averaged, refined
+from aion_tokenizers.refinement import Data, descended, image_misfit
 
 BRIGHT = 100.0
 """S/N of its brightest pixel from which a square is a bright one."""
@@ -56,10 +58,12 @@ class Descent:
     def moved(self, slope: Float[Array, "b yt xt q"], rate: Array) -> "Descent":
         """After one step of Adam."""
         visits = self.visits + 1
-        count = visits.astype(jnp.float32)[:, None, None, None]
-        unbiased, size, mean, square = averaged(slope, self.mean, self.square, count)
-        latent = self.latent - rate[:, None, None, None] * unbiased / (size + _CALM)
-        return Descent(self.origin, latent, mean, square, visits)
+        before = self.visits.astype(jnp.float32)[:, None, None, None]
+        averages = Averages(self.mean, self.square, before).after(slope)
+        change = rate[:, None, None, None] * averages.direction(_CALM)
+        return Descent(
+            self.origin, self.latent - change, averages.mean, averages.square, visits
+        )
 
 
 class FittedImages(nnx.Module):
@@ -99,12 +103,13 @@ class ImageFit(ImageTask):
         kept: squares of a batch; others that `ImageTask` cuts are left out.
         bright: share of the kept ones that are `BRIGHT`, if there are so many.
         visits: that each square gets in all.
+        first: steps of descent from the encoder's latents, at the first visit.
         step: of a latent in units of the slope's size, at the first visit; it falls
             along a cosine.
         least: added to it.
 
     Raises:
-        ConfigError: no codec to start from, or numbers below 1.
+        ConfigError: no codec to start from, one without levels, or numbers below 1.
     """
 
     split: float = 0.0
@@ -112,6 +117,7 @@ class ImageFit(ImageTask):
     kept: int = 40
     bright: float = 0.65
     visits: int = 30
+    first: int = 20
     step: float = 0.03
     least: float = 0.002
 
@@ -120,6 +126,11 @@ class ImageFit(ImageTask):
             raise ConfigError(
                 "a decoder is fitted to the latents of a codec that is trained",
                 "Give its folder as codec.start.",
+            )
+        if self.network.quantizer != "fsq":
+            raise ConfigError(
+                f"a fit with quantizer {self.network.quantizer!r}",
+                "Latents are fitted before they are rounded, which only fsq allows.",
             )
         if min(self.pool, self.kept, self.visits) < 1 or self.crop % self.network.patch:
             raise ConfigError(
@@ -220,12 +231,17 @@ class ImageFit(ImageTask):
     def _begun(
         self, network: ImageNetwork, rows: Descent, told: Array, data: Data
     ) -> Descent:
-        """Those at their first visit get refined latents of the encoder."""
+        """Those at their first visit get latents that descended from the encoder's."""
 
         def begin() -> Descent:
             pixels = jnp.arcsinh(jnp.where(data.valid > 0, data.flux, 0.0))
             origin = network.encode(pixels, data.valid, told)
-            latent = refined(network, origin, data, self.network.refine)
+            misfit = image_misfit(network, data)
+
+            def total(latent: Array) -> Array:
+                return jnp.sum(misfit(network.quantizer.relaxed(latent)))
+
+            latent = descended(origin, total, self.first)
             zero = jnp.zeros_like(latent)
             fresh = Descent(origin, latent, zero, zero, rows.visits)
             first = rows.visits == 0
@@ -248,8 +264,8 @@ class ImageFit(ImageTask):
 
 
 def _decoded(network: ImageNetwork, latent: Array, data: Data) -> Array:
-    """What the rounded latents decode to, over the images' scales."""
-    pixels = network.decode(network.quantizer(latent).values, data.bands)
+    """What latents decode to before they are rounded, over the images' scales."""
+    pixels = network.decode(network.quantizer.relaxed(latent), data.bands)
     return jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
 
 

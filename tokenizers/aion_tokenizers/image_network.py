@@ -18,7 +18,6 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
-from aion_tokenizers.code_search import APART
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.mixing import (
@@ -30,6 +29,7 @@ from aion_tokenizers.mixing import (
 )
 from aion_tokenizers.point_spread import FARTHEST, spread
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
+from aion_tokenizers.settling import EVERYWHERE
 from aion_tokenizers.starlets import Sharpening, halo
 
 TAPS = 3
@@ -49,7 +49,7 @@ class ImageConfig:
         dimension: length of the vectors of a codebook.
         scales: codes of the token that holds the image's scale.
         refine: steps that improve latents before they are rounded, see `refinement`.
-        search: passes over neighbouring codes after them, see `code_search`.
+        settle: turns in which codes are settled after them, see `settling`.
         planes: of the starlet transform, in which bands differ by their PSFs.
         drawn: pixels per FWHM of the PSF that the decoder draws with, before a band's
             own is laid over it, see `point_spread`; 0 lays nothing over.
@@ -65,7 +65,7 @@ class ImageConfig:
     dimension: int = 16
     scales: int = 1024
     refine: int = 0
-    search: int = 0
+    settle: int = 0
     planes: int = 3
     drawn: float = 0.0
 
@@ -74,7 +74,7 @@ class ImageConfig:
         sizes = (self.patch, self.width, self.told, self.scales, self.planes)
         if min(sizes) < 1 or self.drawn < 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
-        check_refinement(self)
+        check_refinement(self, "settle")
 
     @property
     def quantization(self) -> Quantization:
@@ -84,13 +84,15 @@ class ImageConfig:
     @property
     def reach(self) -> int:
         """Pixels beyond its patch, on each side, that a token depends on."""
+        if self.settle:
+            return EVERYWHERE
         encoded, decoded = (
             blocks * (TAPS // 2) * self.patch
             for blocks in (self.encoder_blocks, self.decoder_blocks)
         )
-        looks = self.refine + self.search * APART**2  # from pixels to latents and back
         beyond = halo(self.planes) + FARTHEST * (self.drawn > 0)
-        return encoded + looks * 2 * (decoded + beyond)
+        # Each step of refinement looks from pixels to latents and back.
+        return encoded + self.refine * 2 * (decoded + beyond)
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":
         """A freshly initialised network."""

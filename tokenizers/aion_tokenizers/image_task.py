@@ -70,7 +70,7 @@ class ImageTask:
         soft: misfit below which images have equal weights.
         hinge: weight of latents beyond `_FLAT`, where FSQ's bound has no slope.
         refined_scores: scores are of codes as the codec finds them, refined and
-            searched; else of the encoder's alone, which is faster.
+            settled; else of the encoder's alone, which is faster.
             (Refined latents in training were tried: reconstructions became worse.)
     """
 
@@ -275,8 +275,8 @@ class ImageTask:
         better = latent
         if key is None and self.refined_scores:
             data = Data(flux, sigma, valid, part["known"])
-            steps, passes = self.network.refine, self.network.search
-            better = refined(module, latent, data, steps, passes)
+            steps, turns = self.network.refine, self.network.settle
+            better = refined(module, latent, data, steps, turns)
         found = quantized(module.quantizer, better, key)
         values = module.decode(found.values, part["asked"])
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))

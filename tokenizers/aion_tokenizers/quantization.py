@@ -74,26 +74,31 @@ def plain_sizes(sizes: Any) -> dict[str, Any]:
     values = to_plain(sizes)
     if sizes.quantizer != "vq":
         del values["dimension"]
-    for name in ("refine", "search", "drawn"):
+    for name in ("refine", "settle", "search", "drawn"):
         if not values.get(name, True):
             del values[name]
     return values
 
 
-def check_refinement(sizes: Any) -> None:
+def check_refinement(sizes: Any, after: str) -> None:
     """Refuses a network's sizes that codes cannot be refined with.
 
+    Args:
+        sizes: with `refine`.
+        after: name of the size that says what follows it: `settle` or `search`.
+
     Raises:
-        ConfigError: negative numbers, or a search without levels.
+        ConfigError: negative numbers, or what needs levels without them.
     """
-    if min(sizes.refine, sizes.search) < 0:
+    number = getattr(sizes, after)
+    if min(sizes.refine, number) < 0:
         raise ConfigError(
-            f"refine {sizes.refine} and search {sizes.search}", "Give 0 or more."
+            f"refine {sizes.refine} and {after} {number}", "Give 0 or more."
         )
-    if sizes.search and sizes.quantizer != "fsq":
+    if number and sizes.quantizer != "fsq":
         raise ConfigError(
-            f"a search with quantizer {sizes.quantizer!r}",
-            "Only fsq has levels to try: give search=0.",
+            f"{after} {number} with quantizer {sizes.quantizer!r}",
+            f"Only fsq has levels: give {after}=0.",
         )
 
 

@@ -2,18 +2,21 @@
 """Latents made better by what the decoder makes of them.
 
 An encoder has one look at the data and never sees what its codes decode to; what it
-misses is the amortization gap (Cremer et al. 2018, arXiv:1801.03558). Here a few steps
-of Adam (Kingma & Ba 2015, arXiv:1412.6980) go from its latents towards those whose
-*rounded* values decode nearest to the data, so that neighbours make up for each other's
-rounding; a pull back to the encoder's latents keeps codes of the sky from following
-its noise. Semi-amortized training (Kim et al. 2018, arXiv:1802.02550) does the same.
-Then a search tries neighbouring levels of the codes, see `code_search`.
+misses is the amortization gap (Cremer et al. 2018, arXiv:1801.03558). Here steps of
+descent go from its latents towards those that decode nearest to the data; a pull back
+to the encoder's latents keeps codes of the sky from following its noise. Semi-amortized
+training (Kim et al. 2018, arXiv:1802.02550) does the same.
+
+What is left is rounding. Latents of images descend unrounded, and then their codes are
+settled one after another, see `settling`. Spectra, whose tokens hardly overlap, gained
+nothing from that: the *rounded* values of their latents descend, with straight-through
+gradients, and then a search tries neighbouring levels, see `code_search`.
 
 Every object is refined by itself: its codes do not depend on the batch.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,23 +25,23 @@ from jaxtyping import Array, Float
 from aion.errors import ConfigError
 from aion_tokenizers import image_pixels, spectrum_pixels
 from aion_tokenizers.code_search import searched
+from aion_tokenizers.descent import RATE, Averages, moved, prior, pull
 from aion_tokenizers.image_network import ImageNetwork, to_patches
 from aion_tokenizers.quantization import Quantizer
 from aion_tokenizers.quantizers import FSQ
+from aion_tokenizers.settling import settled
 from aion_tokenizers.spectrum_losses import huber, sigma_of
 from aion_tokenizers.spectrum_network import SpectrumAutoencoder
-
-RATE = 0.1
-"""Largest step of a latent; it falls to a tenth of that along a cosine."""
-
-SPREAD = 0.22
-"""How far latents are expected to go from the encoder's: their prior's sigma."""
 
 WIDTH = 5.0
 """Sigmas from which residuals of spectra count linearly: cosmic rays pull no harder."""
 
-_KEPT, _SQUARES = 0.8, 0.95
-_CALM = 1.0  # slope below which a step shrinks, in units of the objective
+AT_ONCE = 10
+"""Steps of descent after which an image may end."""
+
+ENOUGH = 10.0
+"""Gain in log likelihood over as many steps below which it does."""
+
 _LEAST = 1e-3  # of a sigma over the image's scale; a smaller one is no noise
 
 
@@ -56,6 +59,16 @@ class Data(NamedTuple):
     sigma: Array
     valid: Array
     bands: Array
+
+
+class _Approach(NamedTuple):
+    """Latents, Adam's averages, and of each object: cost, whether it goes on, steps."""
+
+    latent: Any
+    averages: Any
+    cost: Any
+    active: Any
+    count: Any
 
 
 class Cells(NamedTuple):
@@ -77,16 +90,37 @@ def refined(
     latent: Float[Array, "b yt xt q"],
     data: Data,
     steps: int,
-    passes: int = 0,
+    turns: int = 0,
 ) -> Float[Array, "b yt xt q"]:
-    """Latents of images after some steps, and a search; see `bettered`.
+    """Latents of images after some steps, settled.
 
     Args:
         network: whose decoder and quantizer are meant.
         latent: from its encoder.
         data: with sides that are multiples of the patch.
-        steps: of descent. Each costs a pass through the decoder and back.
-        passes: of the search.
+        steps: of descent, at most. Each costs a pass through the decoder and back.
+        turns: of `settling.settled` at most; 0 rounds all at once.
+
+    Raises:
+        ConfigError: turns with a quantizer that has no levels.
+    """
+    quantizer, misfit = network.quantizer, image_misfit(network, data)
+    if not turns:
+        return descended(latent, _rounded(quantizer, misfit), steps)
+    if not isinstance(quantizer, FSQ):
+        raise ConfigError(f"{turns} turns with {quantizer}", "Only FSQ has levels.")
+    found = approached(latent, lambda x: misfit(quantizer.relaxed(x)), steps)
+    return settled(quantizer, found, latent, misfit, turns)
+
+
+def image_misfit(
+    network: ImageNetwork, data: Data
+) -> Callable[[Float[Array, "b yt xt q"]], Float[Array, "b yt xt"]]:
+    """Half of chi2 of what values decode to, by the patch.
+
+    Args:
+        network: whose decoder is meant.
+        data: with sides that are multiples of the patch.
     """
     largest = image_pixels.LARGEST
     far = jnp.sinh(jnp.float32(largest))
@@ -101,7 +135,7 @@ def refined(
         patches = jnp.sum(to_patches(each, network.patch), axis=(1, 3))
         return patches.reshape(values.shape[:-1])
 
-    return bettered(network.quantizer, latent, misfit, steps, passes)
+    return misfit
 
 
 def refined_spectrum(
@@ -111,14 +145,17 @@ def refined_spectrum(
     steps: int,
     passes: int = 0,
 ) -> Float[Array, "b t q"]:
-    """Latents of spectra after some steps, and a search; see `bettered`.
+    """Latents of spectra after some steps, and a search.
 
     Args:
         network: whose decoder and quantizer are meant.
         latent: from its encoder.
         cells: what was encoded.
         steps: of descent. Each costs a pass through the decoder and back.
-        passes: of the search.
+        passes: of `code_search.searched` after them.
+
+    Raises:
+        ConfigError: passes with a quantizer that has no levels.
     """
     largest, there = spectrum_pixels.LARGEST, cells.ivar > 0
     far = jnp.sinh(jnp.float32(largest))
@@ -133,55 +170,67 @@ def refined_spectrum(
         each = huber(chi, WIDTH) + mask
         return jnp.sum(each.reshape(*values.shape[:-1], -1), axis=-1)
 
-    return bettered(network.quantizer, latent, misfit, steps, passes)
+    quantizer = network.quantizer
+    found = descended(latent, _rounded(quantizer, misfit), steps)
+    if not passes:
+        return found
+    if not isinstance(quantizer, FSQ):
+        raise ConfigError(f"a search with {quantizer}", "Only FSQ has levels to try.")
+    return searched(quantizer, found, misfit, passes)
 
 
-def bettered(
-    quantizer: Quantizer,
+def approached(
     latent: Float[Array, "b ... q"],
     misfit: Callable[[Array], Float[Array, "b ..."]],
     steps: int,
-    passes: int,
 ) -> Float[Array, "b ... q"]:
-    """Latents whose rounded values decode nearer to the data.
+    """Latents that descended for as long as their object gained by it.
 
     Args:
-        quantizer: of the latents; FSQ where there are passes.
         latent: to start from.
-        misfit: of rounded values [b, ..., q]; minus the logarithm of a likelihood,
-            of the part of the data that a token stands for.
-        steps: of `descended`.
-        passes: of `code_search.searched` after them.
+        misfit: of latents; minus the logarithm of a likelihood, by the token.
+        steps: at most; an object ends after `AT_ONCE` in which it gained less than
+            `ENOUGH`.
     """
 
-    def total(moved: Array) -> Array:
-        return jnp.sum(misfit(quantizer(moved).values))
+    def cost(found: Array) -> Float[Array, " b"]:
+        each = jnp.sum(misfit(found).reshape(len(found), -1), axis=1)
+        return each + prior(found, latent)
 
-    moved = descended(latent, total, steps)
-    if not passes:
-        return moved
-    if not isinstance(quantizer, FSQ):
-        raise ConfigError(f"a search with {quantizer}", "Only FSQ has levels to try.")
-    return searched(quantizer, moved, misfit, passes)
+    slope = jax.grad(lambda found: jnp.sum(cost(found)))
+
+    def some(carry: _Approach) -> _Approach:
+        def step(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
+            found, averages = pair
+            return moved(found, slope(found), averages, RATE), None
+
+        pair = (carry.latent, carry.averages)
+        found, averages = jax.lax.scan(step, pair, None, length=AT_ONCE)[0]
+        after = cost(found)
+        better = carry.active & (after < carry.cost)
+        active = better & (carry.cost - after > ENOUGH)
+        chosen = better.reshape(-1, *(1,) * (latent.ndim - 1))
+        return _Approach(
+            jnp.where(chosen, found, carry.latent),
+            averages,
+            jnp.where(better, after, carry.cost),
+            active,
+            carry.count + AT_ONCE,
+        )
+
+    def more(carry: _Approach) -> Array:
+        return (carry.count < steps) & jnp.any(carry.active)
+
+    active = jnp.ones(len(latent), bool)
+    start = _Approach(latent, Averages.none(latent), cost(latent), active, 0)
+    return jax.lax.while_loop(more, some, start).latent
 
 
-def averaged(
-    slope: Array, mean: Array, square: Array, count: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Adam's averages (Kingma & Ba 2015, arXiv:1412.6980) after one more slope.
-
-    Args:
-        slope: of latents.
-        mean, square: the averages of slopes and their squares so far, from zero on.
-        count: of slopes with this one, of a shape that fits.
-
-    Returns:
-        mean and root mean square without bias, then both averages as they are.
-    """
-    mean = _KEPT * mean + (1 - _KEPT) * slope
-    square = _SQUARES * square + (1 - _SQUARES) * jnp.square(slope)
-    size = jnp.sqrt(square / (1 - _SQUARES**count))
-    return mean / (1 - _KEPT**count), size, mean, square
+def _rounded(
+    quantizer: Quantizer, misfit: Callable[[Array], Array]
+) -> Callable[[Array], Array]:
+    """The misfit of rounded latents, over all objects."""
+    return lambda latent: jnp.sum(misfit(quantizer(latent).values))
 
 
 def descended(
@@ -194,27 +243,21 @@ def descended(
     Args:
         latent: to start from.
         misfit: of latents; minus the logarithm of a likelihood, summed over objects.
-        steps: how many.
+        steps: how many; they shrink to a tenth along a cosine.
 
     Returns:
         latents; those whose steps are not finite stay as they were.
     """
     if not steps:
         return latent
+    slope = jax.grad(lambda found: misfit(found) + pull(found, latent))
 
-    def objective(moved: Array) -> Array:
-        pull = jnp.sum(jnp.square((moved - latent) / SPREAD))
-        return misfit(moved) + 0.5 * pull
-
-    slope = jax.grad(objective)
-
-    def step(carry: tuple[Array, Array, Array], count: Array) -> tuple[tuple, None]:
-        moved, mean, square = carry
-        unbiased, size, mean, square = averaged(slope(moved), mean, square, count + 1)
+    def step(carry: tuple[Array, Averages], count: Array) -> tuple[tuple, None]:
+        found, averages = carry
         rate = RATE * (0.55 + 0.45 * jnp.cos(jnp.pi * count / steps))
-        return (moved - rate * unbiased / (size + _CALM), mean, square), None
+        return moved(found, slope(found), averages, rate), None
 
-    zero = jnp.zeros_like(latent)
     counts = jnp.arange(steps, dtype=jnp.float32)
-    (moved, _, _), _ = jax.lax.scan(step, (latent, zero, zero), counts)
-    return jnp.where(jnp.isfinite(moved), moved, latent)
+    start = (latent, Averages.none(latent))
+    (found, _), _ = jax.lax.scan(step, start, counts)
+    return jnp.where(jnp.isfinite(found), found, latent)

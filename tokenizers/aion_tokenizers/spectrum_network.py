@@ -81,7 +81,7 @@ class SpectrumSizes:
                 f"{self.patch} cells",
                 "Give positive sizes, and a whole number of tokens.",
             )
-        check_refinement(self)
+        check_refinement(self, "search")
         if not low < high:
             raise ConfigError(f"norm_range {self.norm_range}", "Give low < high.")
 

@@ -29,7 +29,7 @@ def halo(planes: int) -> int:
 def smoothed(image: Float[Array, "*b y x"], hole: int) -> Float[Array, "*b y x"]:
     """The image under a B3 spline along both axes; its edge goes on beyond it.
 
-    Two products with matrices: decoding is what refinement and search do most, and on a
+    Two products with matrices: decoding is what refinement does most, and on a
     CPU sums of shifted images took as long as the whole decoder.
 
     Args:

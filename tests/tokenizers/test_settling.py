@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Codes settled one after another: what they make up for, and that none is worse."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aion.errors import ConfigError
+from aion_tokenizers.image_network import ImageConfig
+from aion_tokenizers.quantization import plain_sizes
+from aion_tokenizers.quantizers import FSQ
+from aion_tokenizers.refinement import descended
+from aion_tokenizers.settling import settled
+
+LEVELS = FSQ((8, 5, 4))
+
+
+def near(target, weight=1e3):
+    """A misfit of tokens that do not see each other; least at the target."""
+    goal = LEVELS.values(jnp.asarray(target, jnp.float32))
+    return lambda values: weight * jnp.sum(jnp.square(values - goal), axis=-1)
+
+
+def decoded(values, mixing):
+    """What a token decodes to, which depends on its neighbours too."""
+    seen = jnp.einsum("...q,qk->...k", values, mixing[1])
+    for axis in range(1, values.ndim - 1):
+        for turn, kernel in ((1, mixing[0]), (-1, mixing[2])):
+            moved = jnp.roll(values, turn, axis)
+            seen = seen + 0.3 * jnp.einsum("...q,qk->...k", moved, kernel)
+    return jnp.sinh(seen)
+
+
+def coupled(values, mixing, data):
+    """The misfit of that."""
+    return 500 * jnp.sum(jnp.square(decoded(values, mixing) - data), axis=-1)
+
+
+@jax.jit
+def before_and_after(latent, mixing, data):
+    """Misfit of each object: rounded at first, rounded at the minimum, settled."""
+
+    def misfit(values):
+        return coupled(values, mixing, data)
+
+    def of(latent):
+        values = LEVELS.values(LEVELS.digits(latent).astype(jnp.float32))
+        return misfit(values).reshape(len(latent), -1).sum(1)
+
+    least = descended(latent, lambda z: jnp.sum(misfit(LEVELS.relaxed(z))), 100)
+    after = settled(LEVELS, least, latent, misfit, 8)
+    return after, of(latent), of(least), of(after)
+
+
+def drawn(seed, grid):
+    """Arguments of that."""
+    rng = np.random.default_rng(seed)
+    mixing = jnp.asarray(rng.normal(size=(3, LEVELS.dimension, 2)), jnp.float32)
+    data = decoded(LEVELS.relaxed(encoded(rng, (3, *grid))), mixing)
+    return encoded(rng, (3, *grid)), mixing, data
+
+
+def found(quantizer, latent, misfit, steps, turns):
+    """As images are encoded: first descended unrounded, then settled."""
+    least = descended(latent, lambda z: jnp.sum(misfit(quantizer.relaxed(z))), steps)
+    return settled(quantizer, least, latent, misfit, turns)
+
+
+def random_digits(rng, shape):
+    return rng.integers(0, LEVELS.levels, (*shape, LEVELS.dimension))
+
+
+def encoded(rng, shape):
+    """Latents where the bound of FSQ has a slope, as encoders' do."""
+    return jnp.asarray(rng.normal(0, 0.5, (*shape, LEVELS.dimension)), jnp.float32)
+
+
+def latents(rng, shape):
+    """Latents that are rounded to random levels."""
+    digits = random_digits(rng, shape).astype(np.float32)
+    return LEVELS.latent(jnp.asarray(digits))
+
+
+@pytest.mark.parametrize("grid", [(7,), (4, 5)])
+def test_the_levels_that_the_data_came_from_are_found(grid):
+    rng = np.random.default_rng(0)
+    latent = encoded(rng, (2, *grid))
+    target = np.asarray(LEVELS.digits(latent + 0.3))
+    best = found(LEVELS, latent, near(target), 60, 2)
+    np.testing.assert_array_equal(LEVELS.digits(best), target)
+    levels = LEVELS.digits(best).astype(jnp.float32)
+    np.testing.assert_allclose(best, LEVELS.latent(levels), atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(5,), (9,), (4, 7)]))
+def test_no_object_is_worse_than_before(seed, grid):
+    after, first, _, new = before_and_after(*drawn(seed, grid))
+    assert (new <= first).all()
+    digits = np.asarray(LEVELS.digits(after))
+    assert ((digits >= 0) & (digits < np.array(LEVELS.levels))).all()
+
+
+def test_tokens_make_up_for_each_others_rounding():
+    _, _, rounded, settled_ones = before_and_after(*drawn(1, (6, 6)))
+    assert (settled_ones < 0.85 * rounded).all(), settled_ones / rounded
+
+
+def test_the_token_whose_rounding_does_most_harm_comes_first():
+    """Two tokens that decode to a sum: only the second can be late and make up."""
+    quantizer = FSQ((5,))
+    factor = jnp.asarray([4.0, 1.0])
+
+    def misfit(values):
+        off = jnp.sum(values[..., 0] * factor, axis=-1) - 2.75
+        return 50 * jnp.square(off)[:, None] * jnp.asarray([1.0, 1.0]) / 2
+
+    start = quantizer.latent(jnp.asarray([[[3.0], [3.0]]]))
+    best = found(quantizer, start, misfit, 100, 4)
+    values = quantizer(best).values
+    # Levels are .5 apart: 4 a + b = 2.75 is met best by a = .5 and b = .5 or 1.
+    assert float(jnp.sum(misfit(values))) <= 50 * 0.25**2 * 1.01
+
+
+def test_objects_do_not_depend_on_each_other():
+    rng = np.random.default_rng(3)
+    latent = latents(rng, (3, 8))
+    target = random_digits(rng, (3, 8))
+    together = settled(LEVELS, latent, latent, near(target), 2)
+    for row in range(3):
+        one = latent[row : row + 1]
+        alone = settled(LEVELS, one, one, near(target[row : row + 1]), 2)
+        np.testing.assert_array_equal(alone[0], together[row])
+
+
+def test_what_is_not_finite_changes_nothing():
+    rng = np.random.default_rng(4)
+    latent = encoded(rng, (2, 6))
+    target = LEVELS.digits(latent + 0.3)
+
+    def broken(values):
+        return near(target)(values).at[0, 3].set(jnp.nan)
+
+    after = settled(LEVELS, latent, latent, broken, 2)
+    np.testing.assert_array_equal(LEVELS.digits(after[0]), LEVELS.digits(latent[0]))
+    assert np.any(LEVELS.digits(after[1]) != LEVELS.digits(latent[1]))
+
+
+@pytest.mark.parametrize("levels", [(2,), (3, 2), (8, 5, 4)])
+def test_latents_of_levels_are_rounded_to_them(levels):
+    quantizer = FSQ(levels)
+    codes = jnp.arange(quantizer.num_codes, dtype=jnp.int32)
+    digits = quantizer.digits_of_codes(codes).astype(jnp.float32)
+    latent = quantizer.latent(digits)
+    np.testing.assert_array_equal(quantizer.encode(latent), codes)
+    np.testing.assert_array_equal(quantizer.values(digits), quantizer.decode(codes))
+    np.testing.assert_allclose(
+        quantizer(latent).values, quantizer.decode(codes), atol=1e-6
+    )
+    values = quantizer.decode(codes)
+    np.testing.assert_array_equal(quantizer.digits_of_values(values), digits)
+    np.testing.assert_allclose(quantizer.relaxed(latent), values, atol=1e-6)
+
+
+def test_turns_are_a_size_of_the_network():
+    sizes = ImageConfig()
+    assert "settle" not in plain_sizes(sizes)
+    assert plain_sizes(replace(sizes, settle=2))["settle"] == 2
+    assert replace(sizes, refine=1, settle=1).reach > replace(sizes, refine=1).reach
+    with pytest.raises(ConfigError, match="settle=0"):
+        replace(sizes, settle=1, quantizer="lfq")
+    with pytest.raises(ConfigError, match="0 or more"):
+        replace(sizes, settle=-1)
+
+
+def test_it_runs_under_jit():
+    rng = np.random.default_rng(6)
+    latent, target = latents(rng, (2, 7)), random_digits(rng, (2, 7))
+    compiled = jax.jit(lambda x: found(LEVELS, x, near(target), 5, 1))
+    np.testing.assert_array_equal(
+        compiled(latent), found(LEVELS, latent, near(target), 5, 1)
+    )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Descent of latents: Adam (Kingma & Ba 2015, arXiv:1412.6980), and a pull back.
+
+Adam's `eps` is large: slopes below one unit of log likelihood are noise and move
+nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+RATE = 0.1
+"""Largest step of a latent."""
+
+SPREAD = 0.22
+"""How far latents are expected to go from the encoder's: their prior's sigma."""
+
+CALM = 1.0
+"""Slope below which a step shrinks, in units of the objective."""
+
+_KEPT, _SQUARES = 0.8, 0.95
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Averages:
+    """Adam's averages of slopes and of their squares, and the number of steps."""
+
+    mean: Any
+    square: Any
+    count: Any
+
+    @classmethod
+    def none(cls, latent: Array) -> "Averages":
+        """Before the first step."""
+        zero = jnp.zeros_like(latent)
+        return cls(zero, zero, jnp.float32(0))
+
+    def after(self, slope: Array) -> "Averages":
+        """With one more slope."""
+        mean = _KEPT * self.mean + (1 - _KEPT) * slope
+        square = _SQUARES * self.square + (1 - _SQUARES) * jnp.square(slope)
+        return Averages(mean, square, self.count + 1)
+
+    def direction(self, calm: float = CALM) -> Array:
+        """The mean slope over its size, both without bias."""
+        size = jnp.sqrt(self.square / (1 - _SQUARES**self.count))
+        return self.mean / (1 - _KEPT**self.count) / (size + calm)
+
+
+def moved(
+    latent: Array, slope: Array, averages: Averages, rate: Array | float
+) -> tuple[Array, Averages]:
+    """Latents one step further down, and the averages with that step."""
+    averages = averages.after(slope)
+    return latent - rate * averages.direction(), averages
+
+
+def prior(
+    latent: Float[Array, "b ..."], origin: Float[Array, "b ..."]
+) -> Float[Array, " b"]:
+    """Minus the logarithm of the prior of each object's latents."""
+    far = jnp.square((latent - origin) / SPREAD)
+    return 0.5 * jnp.sum(far, axis=tuple(range(1, latent.ndim)))
+
+
+def pull(latent: Float[Array, "b ..."], origin: Array) -> Float[Array, ""]:
+    """The same of all objects together."""
+    return jnp.sum(prior(latent, origin))

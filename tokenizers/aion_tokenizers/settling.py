@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Codes settled one after another, so that later ones make up for earlier ones.
+
+Where the data are known to a fraction of a per cent, rounding a latent to its nearest
+levels decodes to a change of many sigmas. So latents are sought unrounded first. Then
+the tokens whose rounding does most harm among their neighbours' are rounded for good,
+and all others move to where the data fit best again; then the next. What is left at
+last are those whose rounding nobody sees. Quantizing the weights of a network works in
+the same way (Optimal Brain Quantization: Frantar & Alistarh 2022, arXiv:2208.11580).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aion_tokenizers.descent import RATE, Averages, moved, pull
+from aion_tokenizers.quantizers import FSQ
+
+STEPS = 8
+"""Of descent in each turn, for the tokens that are left."""
+
+WORTH = 3.0
+"""Loss of log likelihood by rounding from which on a token has a turn of its own."""
+
+EVERYWHERE = 2**20
+"""How far the turn of a token looks: an object ends when no token is worth another."""
+
+_NEXT = 3  # tokens along each axis from which one with the most harm is chosen
+
+
+class _Turn(NamedTuple):
+    """Latents, Adam's averages, which tokens are settled, at what values, and turns."""
+
+    latent: Any
+    averages: Any
+    done: Any
+    fixed: Any
+    count: Any
+
+
+def settled(
+    quantizer: FSQ,
+    latent: Float[Array, "b ... q"],
+    origin: Float[Array, "b ... q"],
+    misfit: Callable[[Array], Float[Array, "b ..."]],
+    turns: int,
+) -> Float[Array, "b ... q"]:
+    """Latents in the middle of levels that together decode near to the data.
+
+    Args:
+        quantizer: of the latents.
+        latent: where to start, best from a minimum.
+        origin: the encoder's, to which latents are pulled, see `descent.pull`.
+        misfit: of values [b, ..., q]; minus the logarithm of a likelihood, of the part
+            of the data that a token stands for.
+        turns: at most, 1 or more; what is left is rounded then. Each costs `STEPS`
+            passes through the decoder and back, and two more through it. Objects whose
+            rounding nobody sees take few.
+
+    Returns:
+        latents; the origin's, rounded, for objects that are not nearer to the data
+        than with these.
+    """
+
+    axes = tuple(range(1, latent.ndim - 1))
+
+    def values(latent: Array, done: Array, fixed: Array) -> Array:
+        return jnp.where(done[..., None], fixed, quantizer.relaxed(latent))
+
+    def objective(latent: Array, done: Array, fixed: Array) -> Array:
+        return jnp.sum(misfit(values(latent, done, fixed))) + pull(latent, origin)
+
+    slope = jax.grad(objective)
+
+    def turn(carry: _Turn) -> _Turn:
+        latent, done, fixed = carry.latent, carry.done, carry.fixed
+        rounded = quantizer.values(quantizer.digits(latent).astype(latent.dtype))
+        trial = jnp.where(done[..., None], fixed, rounded)
+        harm = misfit(trial) - misfit(values(latent, done, fixed))
+        harm = jnp.where(done, -jnp.inf, harm)
+        chosen = (harm >= _greatest_around(harm)) & (harm > WORTH)
+        # An object is done at once where no token of it is worth a turn.
+        chosen = ~done & (chosen | ~jnp.any(chosen, axes, keepdims=True))
+        fixed = jnp.where(chosen[..., None], rounded, fixed)
+        done = done | chosen
+        rate = RATE * (1 - 0.7 * carry.count / turns)
+
+        def move(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
+            latent, averages = pair
+            return moved(latent, slope(latent, done, fixed), averages, rate), None
+
+        pair = (latent, carry.averages)
+        latent, averages = jax.lax.scan(move, pair, None, length=STEPS)[0]
+        return _Turn(latent, averages, done, fixed, carry.count + 1)
+
+    def more(carry: _Turn) -> Array:
+        return (carry.count < turns) & ~jnp.all(carry.done)
+
+    nothing = jnp.zeros(latent.shape[:-1], bool)
+    none, zero = Averages.none(latent), jnp.zeros_like(latent)
+    last = jax.lax.while_loop(more, turn, _Turn(latent, none, nothing, zero, 0))
+    rounded = quantizer.values(quantizer.digits(last.latent).astype(latent.dtype))
+    found = jnp.where(last.done[..., None], last.fixed, rounded)
+    plain = quantizer.values(quantizer.digits(origin).astype(latent.dtype))
+    better = _total(misfit(found)) < _total(misfit(plain))
+    best = jnp.where(better.reshape(-1, *(1,) * (latent.ndim - 1)), found, plain)
+    return quantizer.latent(quantizer.digits_of_values(best))
+
+
+def _greatest_around(values: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+    """Greatest value of a token and its neighbours."""
+    sides = (1, *(_NEXT for _ in values.shape[1:]))
+    ones = (1,) * values.ndim
+    return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, sides, ones, "SAME")
+
+
+def _total(values: Float[Array, "b ..."]) -> Float[Array, " b"]:
+    return jnp.sum(values, axis=tuple(range(1, values.ndim)))
