@@ -47,7 +47,8 @@ def start(tmp_path_factory):
 @pytest.fixture(scope="module")
 def task(start) -> ImageFit:
     sizes = ImageConfig(**SIZES, refine=4)
-    return ImageFit(sizes, start, side=16, crop=12, drop=0.0, pool=2, kept=4, visits=30)
+    few = {"pool": 2, "kept": 4, "visits": 30, "first": 4}
+    return ImageFit(sizes, start, side=16, crop=12, drop=0.0, **few)
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def config(start, monkeypatch) -> ConfigDict:
         "pool": 3,
         "kept": 4,
         "visits": 30,
+        "first": 4,
         "refined_scores": True,
     }
     config.optimizer = {"learning_rate": 1e-2, "weight_decay": 0.0}

@@ -4,9 +4,8 @@
 In training by `image_task` a decoder sees the codes of the encoder; in use it sees
 refined ones, which say much more of what is bright. Here the encoder stays as it is,
 and the same squares of images come again and again. Each has latents of its own, which
-go on from visit to visit down the misfit of what they decode to, and the decoder
-follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103). They are not rounded:
-what codes lose by that is little, see `settling`.
+go on from visit to visit down the misfit of their rounded values, and the decoder
+follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from aion_tokenizers.image_network import ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask
 from aion_tokenizers.recorruption import Pair, recorrupt
-from aion_tokenizers.refinement import Data, descended, image_misfit
+from aion_tokenizers.refinement import Data, refined
 
 BRIGHT = 100.0
 """S/N of its brightest pixel from which a square is a bright one."""
@@ -109,7 +108,7 @@ class ImageFit(ImageTask):
         least: added to it.
 
     Raises:
-        ConfigError: no codec to start from, one without levels, or numbers below 1.
+        ConfigError: no codec to start from, or numbers below 1.
     """
 
     split: float = 0.0
@@ -126,11 +125,6 @@ class ImageFit(ImageTask):
             raise ConfigError(
                 "a decoder is fitted to the latents of a codec that is trained",
                 "Give its folder as codec.start.",
-            )
-        if self.network.quantizer != "fsq":
-            raise ConfigError(
-                f"a fit with quantizer {self.network.quantizer!r}",
-                "Latents are fitted before they are rounded, which only fsq allows.",
             )
         if min(self.pool, self.kept, self.visits) < 1 or self.crop % self.network.patch:
             raise ConfigError(
@@ -231,17 +225,12 @@ class ImageFit(ImageTask):
     def _begun(
         self, network: ImageNetwork, rows: Descent, told: Array, data: Data
     ) -> Descent:
-        """Those at their first visit get latents that descended from the encoder's."""
+        """Those at their first visit get refined latents of the encoder."""
 
         def begin() -> Descent:
             pixels = jnp.arcsinh(jnp.where(data.valid > 0, data.flux, 0.0))
             origin = network.encode(pixels, data.valid, told)
-            misfit = image_misfit(network, data)
-
-            def total(latent: Array) -> Array:
-                return jnp.sum(misfit(network.quantizer.relaxed(latent)))
-
-            latent = descended(origin, total, self.first)
+            latent = refined(network, origin, data, self.first)
             zero = jnp.zeros_like(latent)
             fresh = Descent(origin, latent, zero, zero, rows.visits)
             first = rows.visits == 0
@@ -264,8 +253,8 @@ class ImageFit(ImageTask):
 
 
 def _decoded(network: ImageNetwork, latent: Array, data: Data) -> Array:
-    """What latents decode to before they are rounded, over the images' scales."""
-    pixels = network.decode(network.quantizer.relaxed(latent), data.bands)
+    """What the rounded latents decode to, over the images' scales."""
+    pixels = network.decode(network.quantizer(latent).values, data.bands)
     return jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
 
 

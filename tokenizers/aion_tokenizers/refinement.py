@@ -104,7 +104,7 @@ def refined(
     Raises:
         ConfigError: turns with a quantizer that has no levels.
     """
-    quantizer, misfit = network.quantizer, image_misfit(network, data)
+    quantizer, misfit = network.quantizer, _image_misfit(network, data)
     if not turns:
         return descended(latent, _rounded(quantizer, misfit), steps)
     if not isinstance(quantizer, FSQ):
@@ -113,7 +113,7 @@ def refined(
     return settled(quantizer, found, latent, misfit, turns)
 
 
-def image_misfit(
+def _image_misfit(
     network: ImageNetwork, data: Data
 ) -> Callable[[Float[Array, "b yt xt q"]], Float[Array, "b yt xt"]]:
     """Half of chi2 of what values decode to, by the patch.
