@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from aion_tokenizers.descent import RATE, Averages, moved, pull
 from aion_tokenizers.quantizers import FSQ
@@ -65,8 +65,6 @@ def settled(
         than with these.
     """
 
-    axes = tuple(range(1, latent.ndim - 1))
-
     def values(latent: Array, done: Array, fixed: Array) -> Array:
         return jnp.where(done[..., None], fixed, quantizer.relaxed(latent))
 
@@ -77,15 +75,10 @@ def settled(
 
     def turn(carry: _Turn) -> _Turn:
         latent, done, fixed = carry.latent, carry.done, carry.fixed
-        rounded = quantizer.values(quantizer.digits(latent).astype(latent.dtype))
-        trial = jnp.where(done[..., None], fixed, rounded)
+        trial = jnp.where(done[..., None], fixed, _rounded(quantizer, latent))
         harm = misfit(trial) - misfit(values(latent, done, fixed))
-        harm = jnp.where(done, -jnp.inf, harm)
-        chosen = (harm >= _greatest_around(harm)) & (harm > WORTH)
-        # An object is done at once where no token of it is worth a turn.
-        chosen = ~done & (chosen | ~jnp.any(chosen, axes, keepdims=True))
-        fixed = jnp.where(chosen[..., None], rounded, fixed)
-        done = done | chosen
+        done = done | _chosen(jnp.where(done, -jnp.inf, harm))
+        fixed = jnp.where(done[..., None], trial, fixed)
         rate = RATE * (1 - 0.7 * carry.count / turns)
 
         def move(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
@@ -102,19 +95,30 @@ def settled(
     nothing = jnp.zeros(latent.shape[:-1], bool)
     none, zero = Averages.none(latent), jnp.zeros_like(latent)
     last = jax.lax.while_loop(more, turn, _Turn(latent, none, nothing, zero, 0))
-    rounded = quantizer.values(quantizer.digits(last.latent).astype(latent.dtype))
-    found = jnp.where(last.done[..., None], last.fixed, rounded)
-    plain = quantizer.values(quantizer.digits(origin).astype(latent.dtype))
+    left = _rounded(quantizer, last.latent)
+    found = jnp.where(last.done[..., None], last.fixed, left)
+    plain = _rounded(quantizer, origin)
     better = _total(misfit(found)) < _total(misfit(plain))
     best = jnp.where(better.reshape(-1, *(1,) * (latent.ndim - 1)), found, plain)
     return quantizer.latent(quantizer.digits_of_values(best))
 
 
-def _greatest_around(values: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
-    """Greatest value of a token and its neighbours."""
-    sides = (1, *(_NEXT for _ in values.shape[1:]))
-    ones = (1,) * values.ndim
-    return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, sides, ones, "SAME")
+def _rounded(quantizer: FSQ, latent: Float[Array, "*b q"]) -> Float[Array, "*b q"]:
+    """Values of the nearest levels."""
+    return quantizer.values(quantizer.digits(latent).astype(latent.dtype))
+
+
+def _chosen(harm: Float[Array, "b ..."]) -> Bool[Array, "b ..."]:
+    """Tokens with more harm than their neighbours; all where none is worth a turn.
+
+    Args:
+        harm: of rounding them, -inf for those that are settled.
+    """
+    sides = (1, *(_NEXT for _ in harm.shape[1:]))
+    ones = (1,) * harm.ndim
+    around = jax.lax.reduce_window(harm, -jnp.inf, jax.lax.max, sides, ones, "SAME")
+    worth = (harm >= around) & (harm > WORTH)
+    return worth | ~jnp.any(worth, tuple(range(1, harm.ndim)), keepdims=True)
 
 
 def _total(values: Float[Array, "b ..."]) -> Float[Array, " b"]:
