@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The search among neighbouring levels: what it finds, and that it never harms."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aion.errors import ConfigError
 from aion_tokenizers.code_search import WORTH, searched
-from aion_tokenizers.quantization import plain_sizes
 from aion_tokenizers.quantizers import FSQ
-from aion_tokenizers.spectrum_network import SpectrumSizes
 
 LEVELS = FSQ((8, 5, 4))
 
@@ -141,17 +136,6 @@ def test_what_is_not_finite_changes_nothing():
 def test_no_passes_change_nothing():
     latent = latents(np.random.default_rng(5), (1, 4))
     assert searched(LEVELS, latent, near(latent), 0) is latent
-
-
-def test_a_search_is_a_size_of_the_network():
-    sizes = SpectrumSizes()
-    assert "search" not in plain_sizes(sizes)
-    assert plain_sizes(replace(sizes, search=2))["search"] == 2
-    assert replace(sizes, refine=1, search=1).reach > replace(sizes, refine=1).reach
-    with pytest.raises(ConfigError, match="search=0"):
-        replace(sizes, search=1, quantizer="lfq")
-    with pytest.raises(ConfigError, match="0 or more"):
-        replace(sizes, search=-1)
 
 
 def test_it_runs_under_jit():

@@ -230,3 +230,17 @@ def test_spectra_are_refined_too():
 def test_files_hold_the_steps_only_where_there_are_some():
     assert "refine" not in plain_sizes(SIZES)
     assert plain_sizes(replace(SIZES, refine=7))["refine"] == 7
+
+
+@pytest.mark.parametrize(
+    ("sizes", "name"), [(ImageConfig(), "settle"), (SpectrumSizes(), "search")]
+)
+def test_what_follows_descent_is_a_size_of_the_network(sizes, name):
+    assert name not in plain_sizes(sizes)
+    assert plain_sizes(replace(sizes, **{name: 2}))[name] == 2
+    more = replace(sizes, refine=1, **{name: 1})
+    assert more.reach > replace(sizes, refine=1).reach
+    with pytest.raises(ConfigError, match=f"{name}=0"):
+        replace(sizes, quantizer="lfq", **{name: 1})
+    with pytest.raises(ConfigError, match="0 or more"):
+        replace(sizes, **{name: -1})

@@ -113,11 +113,11 @@ class ImageCodec:
     def with_refinement(self, steps: int, turns: int = 0) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
-        Codes decode as before. With 0, encoding is a hundred times faster, and less
-        exact.
+        Codes decode as before. With 0, encoding is hundreds of times faster, and
+        less exact.
 
         Args:
-            steps: of descent.
+            steps: of descent; at most, where there are turns.
             turns: in which codes are settled after them, see `settling`.
         """
         return replace(self, config=replace(self.config, refine=steps, settle=turns))

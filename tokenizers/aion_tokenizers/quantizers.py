@@ -164,11 +164,6 @@ class FSQ:
         """Digits that exist."""
         return jnp.clip(digits, 0.0, np.asarray(self.levels, np.float32) - 1)
 
-    def digits_of_values(self, values: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """The inverse of `values`, for those of whole digits."""
-        half = self._half.astype(np.float32)
-        return jnp.round(values * half + half)
-
     def relaxed(self, latent: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         """Values before they are rounded."""
         return self.bound(latent) / self._half.astype(np.float32)

@@ -32,7 +32,7 @@ _NEXT = 3  # tokens along each axis from which one with the most harm is chosen
 
 
 class _Turn(NamedTuple):
-    """Latents, Adam's averages, which tokens are settled, at what values, and turns."""
+    """Latents, Adam's averages, which tokens are settled, at what digits, and turns."""
 
     latent: Any
     averages: Any
@@ -56,9 +56,7 @@ def settled(
         origin: the encoder's, to which latents are pulled, see `descent.pull`.
         misfit: of values [b, ..., q]; minus the logarithm of a likelihood, of the part
             of the data that a token stands for.
-        turns: at most, 1 or more; what is left is rounded then. Each costs `STEPS`
-            passes through the decoder and back, and two more through it. Objects whose
-            rounding nobody sees take few.
+        turns: at most, 1 or more, of `STEPS` each; what is left is rounded then.
 
     Returns:
         latents; the origin's, rounded, for objects that are not nearer to the data
@@ -66,7 +64,8 @@ def settled(
     """
 
     def values(latent: Array, done: Array, fixed: Array) -> Array:
-        return jnp.where(done[..., None], fixed, quantizer.relaxed(latent))
+        levels = quantizer.values(fixed)
+        return jnp.where(done[..., None], levels, quantizer.relaxed(latent))
 
     def objective(latent: Array, done: Array, fixed: Array) -> Array:
         return jnp.sum(misfit(values(latent, done, fixed))) + pull(latent, origin)
@@ -74,38 +73,39 @@ def settled(
     slope = jax.grad(objective)
 
     def turn(carry: _Turn) -> _Turn:
-        latent, done, fixed = carry.latent, carry.done, carry.fixed
-        trial = jnp.where(done[..., None], fixed, _rounded(quantizer, latent))
-        harm = misfit(trial) - misfit(values(latent, done, fixed))
+        latent, averages, done, fixed, count = carry
+        now = misfit(values(latent, done, fixed))
+        fixed = jnp.where(done[..., None], fixed, _digits(quantizer, latent))
+        harm = misfit(quantizer.values(fixed)) - now
         done = done | _chosen(jnp.where(done, -jnp.inf, harm))
-        fixed = jnp.where(done[..., None], trial, fixed)
-        rate = RATE * (1 - 0.7 * carry.count / turns)
+        rate = RATE * (1 - 0.7 * count / turns)
 
         def move(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
             latent, averages = pair
             return moved(latent, slope(latent, done, fixed), averages, rate), None
 
-        pair = (latent, carry.averages)
-        latent, averages = jax.lax.scan(move, pair, None, length=STEPS)[0]
-        return _Turn(latent, averages, done, fixed, carry.count + 1)
+        def descend(pair: tuple[Array, Averages]) -> tuple[Array, Averages]:
+            return jax.lax.scan(move, pair, None, length=STEPS)[0]
 
-    def more(carry: _Turn) -> Array:
-        return (carry.count < turns) & ~jnp.all(carry.done)
+        pair = (latent, averages)
+        pair = jax.lax.cond(jnp.all(done), lambda same: same, descend, pair)
+        return _Turn(*pair, done, fixed, count + 1)
 
-    nothing = jnp.zeros(latent.shape[:-1], bool)
-    none, zero = Averages.none(latent), jnp.zeros_like(latent)
-    last = jax.lax.while_loop(more, turn, _Turn(latent, none, nothing, zero, 0))
-    left = _rounded(quantizer, last.latent)
+    done, none = jnp.zeros(latent.shape[:-1], bool), Averages.none(latent)
+    first = _Turn(latent, none, done, jnp.zeros_like(latent), 0)
+    last = jax.lax.while_loop(
+        lambda at: (at.count < turns) & ~jnp.all(at.done), turn, first
+    )
+    left, plain = _digits(quantizer, last.latent), _digits(quantizer, origin)
     found = jnp.where(last.done[..., None], last.fixed, left)
-    plain = _rounded(quantizer, origin)
-    better = _total(misfit(found)) < _total(misfit(plain))
-    best = jnp.where(better.reshape(-1, *(1,) * (latent.ndim - 1)), found, plain)
-    return quantizer.latent(quantizer.digits_of_values(best))
+    cost, most = (_total(misfit(quantizer.values(x))) for x in (found, plain))
+    better = (cost < most).reshape(-1, *(1,) * (latent.ndim - 1))
+    return quantizer.latent(jnp.where(better, found, plain))
 
 
-def _rounded(quantizer: FSQ, latent: Float[Array, "*b q"]) -> Float[Array, "*b q"]:
-    """Values of the nearest levels."""
-    return quantizer.values(quantizer.digits(latent).astype(latent.dtype))
+def _digits(quantizer: FSQ, latent: Float[Array, "*b q"]) -> Float[Array, "*b q"]:
+    """The nearest levels."""
+    return quantizer.digits(latent).astype(latent.dtype)
 
 
 def _chosen(harm: Float[Array, "b ..."]) -> Bool[Array, "b ..."]:
