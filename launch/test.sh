@@ -14,5 +14,6 @@ cd "$AION_ROOT"
 export JAX_PLATFORMS=cpu
 workers="${AION_TEST_WORKERS:-$(nproc)}"
 if [ -z "${AION_TEST_WORKERS:-}" ] && [ "$workers" -gt 4 ]; then workers=4; fi
-say "running: pytest -n $workers $*"
-exec "$AION_VENV/bin/python" -m pytest -n "$workers" "$@"
+say "running: pytest -n $workers --dist worksteal $*"
+# Whole files stay with one process, which sets up what their tests share once, until the other has none left.
+exec "$AION_VENV/bin/python" -m pytest -n "$workers" --dist worksteal "$@"

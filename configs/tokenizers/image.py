@@ -5,7 +5,7 @@ Command:
 
     aion train --config=configs/tokenizers/image.py:nano --workdir=runs/image
 
-`nano` is sized for one CPU core and 80 minutes. `aion1` has the width and the batch
+`nano` is sized for one CPU core and 100 minutes. `aion1` has the width and the batch
 that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 `official` is AION-1's own network at the release's sizes, for real bands, which
 `aion_tokenizers.official.export_official` writes for the PyTorch package.
@@ -14,10 +14,12 @@ Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a
 to go on from, or a bundle, such as `start=nano`, with a twelfth of the rate; `crop=N`
 the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
 `fit=N` trains the decoder of the codec in `start` and nothing else, on refined latents
-of the squares in N batches (`aion_tokenizers.image_fit`); `seed=N` other objects;
-`drawn=N` the PSF that the decoder draws with, pixels per FWHM (0: none of its own);
-`bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
-7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
+of the squares in N batches (`aion_tokenizers.image_fit`); `encoder=N` trains its
+encoder and nothing else (`aion_tokenizers.image_encoder`), of whose blocks N are new;
+`seed=N` other objects; `drawn=N` the PSF that the decoder draws with, pixels per FWHM
+(0: none of its own); `bands=without`: no image has HSC's y; `bands=with`: one in five
+is by the camera number 7, which nobody has built (tests/benchmarks/unseen_bands.py
+compares the two).
 
 The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
 (`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes). Then it got the layer of
@@ -27,15 +29,17 @@ on for 5,000 at a rate of 2e-3 with `aion_tokenizers.point_spread` (48 minutes).
 its decoder alone was trained on refined latents: on 280, 800 and 600 squares by the
 script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 visits
 (the step 6,600 of 13,200 was the best; 36 minutes), and from there with
-`fit=80,seed=2,steps=2400` (12 minutes). A run from nothing has both layers from its
-first step; the longest one so far was of 3,600 steps and a fit.
+`fit=80,seed=2,steps=2400` (12 minutes). Until then its encoder had two blocks; with
+`encoder=4` it got four more and was trained alone (the step 2,000 of 2,500 was the
+best; 31 minutes). A run from nothing has all of this from its first step; the longest
+one so far was of 3,600 steps and a fit, with two blocks.
 """
 
 from aion.config import parse_arg
 
 SIZES = {
     "nano": {
-        "network": {"width": 96, "encoder_blocks": 2, "decoder_blocks": 4},
+        "network": {"width": 96, "encoder_blocks": 6, "decoder_blocks": 4},
         "batch": 24,
         "parts": 9,
         "steps": 8500,
@@ -105,7 +109,7 @@ def codec(chosen, args):
         "quantizer": args["quantizer"],
         "levels": (8, 8, 8, 8),
         "drawn": args["drawn"],
-        "refine": 120 if levels else 20,
+        "refine": 240 if levels else 20,
         "settle": 16 if levels else 0,
     }
     return {
@@ -148,6 +152,15 @@ def fit(config, batches):
     return config
 
 
+def encoder(config, added):
+    """The configuration for training the encoder alone instead."""
+    config["codec"]["added"] = added
+    # The decoder must not decay.
+    config["optimizer"] |= {"learning_rate": 2e-3, "weight_decay": 0.0}
+    config["train"]["steps"] = config["train"]["steps"] or 2500
+    return config
+
+
 def get_config(arg=None):
     """The configuration; `arg` is "nano,steps=4000,crop=48"."""
     from ml_collections import ConfigDict
@@ -162,6 +175,7 @@ def get_config(arg=None):
         bands="all",
         start="",
         fit=0,
+        encoder=-1,
         seed=0,
     )
     chosen = SIZES[args["size"]]
@@ -193,4 +207,8 @@ def get_config(arg=None):
         "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
         "guard": {"fraction": 0.1, "armed": 500},
     }
-    return ConfigDict(fit(config, args["fit"]) if args["fit"] else config)
+    if args["fit"]:
+        config = fit(config, args["fit"])
+    elif args["encoder"] >= 0:
+        config = encoder(config, args["encoder"])
+    return ConfigDict(config)

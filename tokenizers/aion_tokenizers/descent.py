@@ -5,7 +5,7 @@ Adam's `eps` is large: slopes below one unit of log likelihood are noise and mov
 nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -21,34 +21,43 @@ SPREAD = 0.22
 CALM = 1.0
 """Slope below which a step shrinks, in units of the objective."""
 
-_KEPT, _SQUARES = 0.8, 0.95
+QUICK, STEADY = 0.8, 0.9
+"""Share of the mean slope that is kept from step to step: where what is sought changes
+every few steps, and where it stays and valleys are long."""
+
+_SQUARES = 0.95
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Averages:
-    """Adam's averages of slopes and of their squares, and the number of steps."""
+    """Adam's averages of slopes and of their squares, and the number of steps.
+
+    Attributes:
+        kept: share of the mean that a step keeps.
+    """
 
     mean: Any
     square: Any
     count: Any
+    kept: float = field(default=QUICK, metadata={"static": True})
 
     @classmethod
-    def none(cls, latent: Array) -> "Averages":
+    def none(cls, latent: Array, kept: float = QUICK) -> "Averages":
         """Before the first step."""
         zero = jnp.zeros_like(latent)
-        return cls(zero, zero, jnp.float32(0))
+        return cls(zero, zero, jnp.float32(0), kept)
 
     def after(self, slope: Array) -> "Averages":
         """With one more slope."""
-        mean = _KEPT * self.mean + (1 - _KEPT) * slope
+        mean = self.kept * self.mean + (1 - self.kept) * slope
         square = _SQUARES * self.square + (1 - _SQUARES) * jnp.square(slope)
-        return Averages(mean, square, self.count + 1)
+        return replace(self, mean=mean, square=square, count=self.count + 1)
 
     def direction(self, calm: float = CALM) -> Array:
         """The mean slope over its size, both without bias."""
         size = jnp.sqrt(self.square / (1 - _SQUARES**self.count))
-        return self.mean / (1 - _KEPT**self.count) / (size + calm)
+        return self.mean / (1 - self.kept**self.count) / (size + calm)
 
 
 def moved(

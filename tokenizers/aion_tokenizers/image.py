@@ -100,12 +100,17 @@ class ImageCodec:
         """The training task.
 
         Args:
-            settings: of `image_task.ImageTask`; with `pool`, of `image_fit.ImageFit`.
+            settings: of `image_task.ImageTask`; with `pool`, of `image_fit.ImageFit`;
+                with `added`, of `image_encoder.ImageEncoderFit`.
         """
         if "pool" in settings:
             from aion_tokenizers.image_fit import ImageFit
 
             return to_dataclass(ImageFit, settings, "codec")
+        if "added" in settings:
+            from aion_tokenizers.image_encoder import ImageEncoderFit
+
+            return to_dataclass(ImageEncoderFit, settings, "codec")
         from aion_tokenizers.image_task import ImageTask
 
         return to_dataclass(ImageTask, settings, "codec")
@@ -172,11 +177,15 @@ class ImageCodec:
         if not count:
             return np.zeros((0, 1 + rows[0] * rows[1]), np.int32)
         encode, _, state = self._compiled
-        patches = in_batches(
+        # Images of one call are refined until the last of them ends: alike together.
+        order = np.argsort(pixels.brightness(), kind="stable")
+        found = in_batches(
             lambda *parts: encode(state, *parts),
-            *network_inputs(pixels, self.config),
+            *(part[order] for part in network_inputs(pixels, self.config)),
             largest=cached(),
         )
+        patches = np.empty_like(found)
+        patches[order] = found
         scales = self.patch_codes + scale_codes(pixels.scale, self.config.scales)
         codes = np.concatenate([scales[:, None], patches.reshape(count, -1)], axis=1)
         return np.where(pixels.present[:, None], codes, -1).astype(np.int32)

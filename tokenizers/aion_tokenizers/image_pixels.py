@@ -75,6 +75,13 @@ class Pixels:
         """Which images have a valid pixel."""
         return np.asarray(self.valid.any(axis=(1, 2, 3)))
 
+    def brightness(self) -> Float[np.ndarray, " b"]:
+        """Mean squared S/N of the valid pixels; 0 without one."""
+        flux = np.where(self.valid, self.flux, 0).astype(np.float64)
+        ratio = flux / np.where(self.valid, self.sigma, 1)
+        count = self.valid.sum(axis=(1, 2, 3))
+        return np.square(ratio).sum(axis=(1, 2, 3)) / np.maximum(count, 1)
+
 
 def scale_codes(scale: Float[np.ndarray, " b"], count: int) -> Int[np.ndarray, " b"]:
     """Codes 0..count-1 of scales, equal steps in the logarithm; ends are clipped."""

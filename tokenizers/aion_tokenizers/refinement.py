@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from aion.errors import ConfigError
 from aion_tokenizers import image_pixels, spectrum_pixels
 from aion_tokenizers.code_search import searched
-from aion_tokenizers.descent import RATE, Averages, moved, prior, pull
+from aion_tokenizers.descent import RATE, STEADY, Averages, moved, prior, pull
 from aion_tokenizers.image_network import ImageNetwork, to_patches
 from aion_tokenizers.quantization import Quantizer
 from aion_tokenizers.quantizers import FSQ
@@ -37,10 +37,13 @@ WIDTH = 5.0
 """Sigmas from which residuals of spectra count linearly: cosmic rays pull no harder."""
 
 AT_ONCE = 10
-"""Steps of descent after which an image may end."""
+"""Steps of descent after which an image may take smaller ones."""
 
 ENOUGH = 10.0
 """Gain in log likelihood over as many steps below which it does."""
+
+SLOWEST = RATE / 8
+"""Step of a latent below which an image ends."""
 
 _LEAST = 1e-3  # of a sigma over the image's scale; a smaller one is no noise
 
@@ -62,12 +65,12 @@ class Data(NamedTuple):
 
 
 class _Approach(NamedTuple):
-    """Latents, Adam's averages, and of each object: cost, whether it goes on, steps."""
+    """Latents, Adam's averages, and of each object: its cost, its rate, and steps."""
 
     latent: Any
     averages: Any
     cost: Any
-    active: Any
+    rate: Any
     count: Any
 
 
@@ -189,8 +192,8 @@ def approached(
     Args:
         latent: to start from.
         misfit: of latents; minus the logarithm of a likelihood, by the token.
-        steps: at most; an object ends after `AT_ONCE` in which it gained less than
-            `ENOUGH`.
+        steps: at most; an object that gains less than `ENOUGH` in `AT_ONCE` of them
+            goes on with half as large ones, and ends when they are below `SLOWEST`.
     """
 
     def cost(found: Array) -> Float[Array, " b"]:
@@ -200,30 +203,36 @@ def approached(
     slope = jax.grad(lambda found: jnp.sum(cost(found)))
 
     def some(carry: _Approach) -> _Approach:
+        rate = _each(carry.rate, latent)
+
         def step(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
             found, averages = pair
-            return moved(found, slope(found), averages, RATE), None
+            return moved(found, slope(found), averages, rate), None
 
         pair = (carry.latent, carry.averages)
         found, averages = jax.lax.scan(step, pair, None, length=AT_ONCE)[0]
         after = cost(found)
-        better = carry.active & (after < carry.cost)
-        active = better & (carry.cost - after > ENOUGH)
-        chosen = better.reshape(-1, *(1,) * (latent.ndim - 1))
+        better = (carry.rate >= SLOWEST) & (after < carry.cost)
         return _Approach(
-            jnp.where(chosen, found, carry.latent),
+            jnp.where(_each(better, latent), found, carry.latent),
             averages,
             jnp.where(better, after, carry.cost),
-            active,
+            jnp.where(carry.cost - after > ENOUGH, carry.rate, carry.rate / 2),
             carry.count + AT_ONCE,
         )
 
     def more(carry: _Approach) -> Array:
-        return (carry.count < steps) & jnp.any(carry.active)
+        return (carry.count < steps) & jnp.any(carry.rate >= SLOWEST)
 
-    active = jnp.ones(len(latent), bool)
-    start = _Approach(latent, Averages.none(latent), cost(latent), active, 0)
+    rate = jnp.full(len(latent), RATE, jnp.float32)
+    averages = Averages.none(latent, STEADY)
+    start = _Approach(latent, averages, cost(latent), rate, 0)
     return jax.lax.while_loop(more, some, start).latent
+
+
+def _each(values: Array, latent: Array) -> Array:
+    """One value per object, to go with latents."""
+    return values.reshape(-1, *(1,) * (latent.ndim - 1))
 
 
 def _rounded(
