@@ -21,6 +21,9 @@ from aion.surveys.opening import open_survey
 MOST = 15e6
 """Bytes that a shipped bundle may have."""
 
+IMAGES = 8
+"""Objects with images, whose codes take some seconds each."""
+
 
 @pytest.fixture(scope="module")
 def bundle():
@@ -31,12 +34,15 @@ def bundle():
 def seen():
     source = MockSource(Sky(objects=16, seed=77), size=96, everywhere=True)
     (records,) = source.read(source.partitions()[0])
-    return records.observations
+    return {
+        name: seen.take(np.arange(IMAGES)) if isinstance(seen, aion.Image) else seen
+        for name, seen in records.observations.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def codes(bundle, seen):
-    """Of every modality; those of images take a second or two each."""
+    """Of every modality."""
     return {
         spec.name: bundle.encode(spec.name, seen[spec.name]) for spec in bundle.space
     }
