@@ -31,8 +31,8 @@ script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 v
 (the step 6,600 of 13,200 was the best; 36 minutes), and from there with
 `fit=80,seed=2,steps=2400` (12 minutes). Until then its encoder had two blocks; with
 `encoder=4` it got four more and was trained alone (the step 2,000 of 2,500 was the
-best; 31 minutes). A run from nothing has all of this from its first step; the longest
-one so far was of 3,600 steps and a fit, with two blocks.
+best; 31 minutes). A run from nothing has these layers and blocks from its first step;
+the longest one so far was of 3,600 steps and a fit, with two blocks.
 """
 
 from aion.config import parse_arg
@@ -209,6 +209,6 @@ def get_config(arg=None):
     }
     if args["fit"]:
         config = fit(config, args["fit"])
-    elif args["encoder"] >= 0:
+    if args["encoder"] >= 0:
         config = encoder(config, args["encoder"])
     return ConfigDict(config)

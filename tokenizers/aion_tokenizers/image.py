@@ -178,7 +178,9 @@ class ImageCodec:
             return np.zeros((0, 1 + rows[0] * rows[1]), np.int32)
         encode, _, state = self._compiled
         # Images of one call are refined until the last of them ends: alike together.
-        order = np.argsort(pixels.brightness(), kind="stable")
+        order = np.arange(count)
+        if self.config.refine:
+            order = np.argsort(pixels.brightness(), kind="stable")
         found = in_batches(
             lambda *parts: encode(state, *parts),
             *(part[order] for part in network_inputs(pixels, self.config)),

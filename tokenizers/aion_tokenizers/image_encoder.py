@@ -17,10 +17,9 @@ from jaxtyping import Array
 from aion.errors import ConfigError
 from aion_tokenizers.image import ImageCodec
 from aion_tokenizers.image_network import ImageNetwork
-from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask, Made
 from aion_tokenizers.network_state import network_arrays, start_from
-from aion_tokenizers.quantizers import FSQ
+from aion_tokenizers.quantizers import FSQ, Quantized
 
 ENCODER = ("bands_in", "encoder", "to_latent")
 """Parts of the network that are trained; what describes a band serves both sides."""
@@ -82,17 +81,20 @@ class ImageEncoderFit(ImageTask):
         sigma: Array,
         key: Array | None,
     ) -> Made:
-        """In training, what unrounded latents decode to; else see `ImageTask`."""
+        """As in `ImageTask`, in training with a decoder that stays as it is."""
+        if key is not None:
+            module = with_still_decoder(module)
+        return super().through(module, part, flux, sigma, key)
+
+    def quantized(
+        self, module: ImageNetwork, latent: Array, key: Array | None
+    ) -> Quantized:
+        """Codes; in training with the values of latents before they are rounded."""
+        found = super().quantized(module, latent, key)
         if key is None:
-            return super().through(module, part, flux, sigma, key)
-        module = with_still_decoder(module)
-        quantizer = module.quantizer
-        assert isinstance(quantizer, FSQ)
-        pixels = jnp.arcsinh(jnp.where(part["valid"] > 0, flux, 0.0))
-        latent = module.encode(pixels, part["valid"], part["told"])
-        values = module.decode(quantizer.relaxed(latent), part["asked"])
-        guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
-        return Made(guess, latent, quantizer(latent))
+            return found
+        assert isinstance(module.quantizer, FSQ)
+        return replace(found, values=module.quantizer.relaxed(latent))
 
 
 def with_still_decoder(network: ImageNetwork) -> ImageNetwork:

@@ -277,10 +277,16 @@ class ImageTask:
             data = Data(flux, sigma, valid, part["known"])
             steps, turns = self.network.refine, self.network.settle
             better = refined(module, latent, data, steps, turns)
-        found = quantized(module.quantizer, better, key)
+        found = self.quantized(module, better, key)
         values = module.decode(found.values, part["asked"])
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
         return Made(guess, latent, found)
+
+    def quantized(
+        self, module: ImageNetwork, latent: Array, key: Array | None
+    ) -> Quantized:
+        """Codes of latents, and the values that are decoded."""
+        return quantized(module.quantizer, latent, key)
 
     def report(self, sums: dict[str, Any]) -> dict[str, float]:
         """Readable numbers; see `image_scores.report`."""
