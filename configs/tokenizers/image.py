@@ -16,8 +16,7 @@ the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many 
 `fit=N` trains the decoder of the codec in `start` and nothing else, on refined latents
 of the squares in N batches (`aion_tokenizers.image_fit`); `encoder=N` trains its
 encoder and nothing else (`aion_tokenizers.image_encoder`), of whose blocks N are new;
-`seed=N` other objects; `drawn=N` the PSF that the decoder draws with, pixels per FWHM
-(0: none of its own); `bands=without`: no image has HSC's y; `bands=with`: one in five
+`seed=N` other objects; `bands=without`: no image has HSC's y; `bands=with`: one in five
 is by the camera number 7, which nobody has built (tests/benchmarks/unseen_bands.py
 compares the two).
 
@@ -31,8 +30,13 @@ script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 v
 (the step 6,600 of 13,200 was the best; 36 minutes), and from there with
 `fit=80,seed=2,steps=2400` (12 minutes). Until then its encoder had two blocks; with
 `encoder=4` it got four more and was trained alone (the step 2,000 of 2,500 was the
-best; 31 minutes). A run from nothing has these layers and blocks from its first step;
-the longest one so far was of 3,600 steps and a fit, with two blocks.
+best; 31 minutes). When `aion_tokenizers.point_spread` laid Moffats instead of Gaussians
+over a scene that is drawn without any PSF, the decoder was fitted anew: `fit=80,seed=5`
+at a rate of 4e-4 (12 minutes), `fit=120,seed=6` at 3e-4 and `fit=120,seed=8` at 2.5e-4
+(20 minutes each, 40 visits; what describes bands was fitted too in the first two), with
+`encoder=0` before and after the last (1,300 and 1,300 steps, then 1,000; 35 minutes). A
+run from nothing has these layers and blocks from its first step; the longest one so far
+was of 3,600 steps and a fit, with two blocks and the former layer.
 """
 
 from aion.config import parse_arg
@@ -108,7 +112,6 @@ def codec(chosen, args):
         "patch": 4,
         "quantizer": args["quantizer"],
         "levels": (8, 8, 8, 8),
-        "drawn": args["drawn"],
         "refine": 240 if levels else 20,
         "settle": 16 if levels else 0,
     }
@@ -126,7 +129,7 @@ def codec(chosen, args):
 
 def fit(config, batches):
     """The configuration for fitting the decoder to refined latents instead."""
-    visits = 30  # with 220, validation was best after the first half of them
+    visits = 40  # with 220, validation was best after the first half of them
     config["codec"] |= {
         "pool": batches,
         "kept": 40,
@@ -170,7 +173,6 @@ def get_config(arg=None):
         size="nano",
         steps=0,
         crop=32,
-        drawn=2.0,
         quantizer="fsq",
         bands="all",
         start="",

@@ -7,27 +7,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tokenizers.toy_tokens import (
+    LEVELS,
+    decoded,
+    latents,
+    near,
+    random_digits,
+    rounded_misfit,
+)
 
 from aion_tokenizers.code_search import WORTH, searched
-from aion_tokenizers.quantizers import FSQ
-
-LEVELS = FSQ((8, 5, 4))
-
-
-def near(target, weight=1e3):
-    """A misfit of tokens that do not see each other; least at the target."""
-    goal = LEVELS.values(jnp.asarray(target, jnp.float32))
-    return lambda values: weight * jnp.sum(jnp.square(values - goal), axis=-1)
 
 
 def coupled(values, mixing, data):
-    """One in which what a token decodes to depends on its neighbours too."""
-    seen = jnp.einsum("...q,qk->...k", values, mixing[1])
-    for axis in range(1, values.ndim - 1):
-        for turn, kernel in ((1, mixing[0]), (-1, mixing[2])):
-            moved = jnp.roll(values, turn, axis)
-            seen = seen + 0.3 * jnp.einsum("...q,qk->...k", moved, kernel)
-    return 5 * jnp.sum(jnp.square(jnp.sinh(seen) - data), axis=-1)
+    """A misfit in which neighbours can make up for each other."""
+    return 5 * jnp.sum(jnp.square(decoded(values, mixing) - data), axis=-1)
 
 
 @jax.jit
@@ -37,12 +31,8 @@ def before_and_after(latent, mixing, data):
     def misfit(values):
         return coupled(values, mixing, data)
 
-    def of(latent):
-        values = LEVELS.values(LEVELS.digits(latent).astype(jnp.float32))
-        return misfit(values).reshape(len(latent), -1).sum(1)
-
     after = searched(LEVELS, latent, misfit, 2)
-    return after, of(latent), of(after)
+    return after, rounded_misfit(misfit, latent), rounded_misfit(misfit, after)
 
 
 def drawn(seed, grid):
@@ -51,16 +41,6 @@ def drawn(seed, grid):
     mixing = jnp.asarray(rng.normal(size=(3, LEVELS.dimension, 4)), jnp.float32)
     data = jnp.asarray(rng.normal(0, 3, (3, *grid, 4)), jnp.float32)
     return latents(rng, (3, *grid)), mixing, data
-
-
-def random_digits(rng, shape):
-    return rng.integers(0, LEVELS.levels, (*shape, LEVELS.dimension))
-
-
-def latents(rng, shape):
-    """Latents that are rounded to random levels."""
-    digits = random_digits(rng, shape).astype(np.float32)
-    return LEVELS.latent(jnp.asarray(digits))
 
 
 @pytest.mark.parametrize("grid", [(7,), (4, 5)])

@@ -30,7 +30,6 @@ SIZES = ImageConfig(
     told=8,
     levels=(4, 4, 4),
     scales=64,
-    drawn=2.0,
 )
 SIDE = 32
 

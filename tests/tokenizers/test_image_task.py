@@ -235,10 +235,10 @@ def test_a_run_is_resumed_exactly_and_leaves_codecs(tmp_path):
 def test_a_run_goes_on_from_a_codec_with_sizes_of_its_own(task, tmp_path):
     before = task.build(jax.random.key(1))
     save_codec(task.codec(before), tmp_path / "codec")
-    sizes = replace(task.network, drawn=2.0)
+    sizes = replace(task.network, psf=3.0)
     after = replace(task, network=sizes, start=str(tmp_path / "codec"))
     network = after.build(jax.random.key(0))
-    assert (before.drawn, network.drawn) == (0, 2)
+    assert (before.psf, network.psf) == (2, 3)
     for one, other in zip(
         jax.tree.leaves(nnx.state(before)),
         jax.tree.leaves(nnx.state(network)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PSFs laid over what is drawn, beside scipy's Gaussians and Gaussians by formula."""
+"""PSFs laid over what is drawn, beside scipy's transforms and Moffats by formula."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -7,25 +7,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.ndimage
 
 from aion.instrument import find_band
-from aion_tokenizers.mixing import describe_bands, sampling_of
-from aion_tokenizers.point_spread import FARTHEST, spread, widened
+from aion_tokenizers.mixing import describe_bands, sampling_of, without_psf
+from aion_tokenizers.point_spread import frequencies, moffat, spread
 
-SIDE = 64
-FWHM = np.sqrt(8 * np.log(2))
+SIDE = 96
 
 
 def noise(*shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
 
-def star(fwhm: float) -> np.ndarray:
-    """A Gaussian of flux 1 in the middle of an image."""
-    r2 = sum(np.square(np.mgrid[:SIDE, :SIDE] - SIDE // 2))
-    sigma = fwhm / FWHM
-    return (np.exp(-r2 / (2 * sigma**2)) / (2 * np.pi * sigma**2)).astype(np.float32)
+def star(fwhm: float, y: float = SIDE / 2, x: float = SIDE / 2) -> np.ndarray:
+    """A Moffat of beta 3.5 and flux 1."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / 3.5) - 1))
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    r2 = np.square(rows - y) + np.square(columns - x)
+    peak = 2.5 / (np.pi * alpha**2)
+    return (peak * (1 + r2 / alpha**2) ** -3.5).astype(np.float32)
 
 
 def told(sampling: list[float]) -> jax.Array:
@@ -41,36 +43,48 @@ def test_the_sampling_is_what_was_described():
     assert float(sampling_of(unknown)[0, 0]) == pytest.approx(4.3, rel=1e-5)
 
 
+def test_without_its_psf_a_band_is_the_same_whatever_that_is():
+    narrow, wide = without_psf(told([2.5, 4])), without_psf(told([3.5, 9]))
+    np.testing.assert_array_equal(narrow, wide)
+    assert np.any(narrow[0, 0] != narrow[0, 1])
+
+
 @hypothesis.settings(max_examples=6)
-@hypothesis.given(st.floats(0.5, 4), st.integers(5, 40), st.integers(5, 40))
-def test_widened_is_a_gaussian_of_what_lies_inside(sigma, height, width):
-    image = noise(1, 1, height, width)
-    found = widened(image, jnp.full((1, 1), sigma**2, jnp.float32))
+@hypothesis.given(st.integers(4, 40), st.integers(4, 40))
+def test_factors_of_waves_are_those_of_a_cosine_transform(height, width):
+    image, factors = noise(2, 3, height, width), noise(1, 1, height, width)
+    waves = scipy.fft.dctn(np.asarray(image, np.float64), 2, axes=(2, 3), norm="ortho")
+    expected = scipy.fft.idctn(waves * factors, 2, axes=(2, 3), norm="ortho")
+    factors = jnp.broadcast_to(factors, image.shape)
+    np.testing.assert_allclose(spread(image, factors), expected, atol=2e-5)
 
-    def smooth(values):
-        return scipy.ndimage.gaussian_filter(
-            values, sigma, mode="constant", radius=FARTHEST
-        )
 
+@pytest.mark.parametrize("sigma", [1.0, 2.5])
+def test_a_gaussian_in_frequency_is_one_in_pixels_with_mirrors_at_the_edge(sigma):
+    image = noise(1, 1, 30, 41)
+    y, x = frequencies(30), frequencies(41)
+    wave2 = np.square(y)[:, None] + np.square(x)
+    factors = jnp.asarray(np.exp(-0.5 * wave2 * sigma**2), jnp.float32)[None, None]
     flat = np.asarray(image[0, 0], np.float64)
-    expected = smooth(flat) / smooth(np.ones_like(flat))
-    np.testing.assert_allclose(found[0, 0], expected, atol=2e-4)
-
-
-def test_nothing_happens_without_variance_and_bands_do_not_mix():
-    image = noise(2, 3, 16, 20)
-    variance = jnp.array([[0.0, -1.0, 2.0], [1.0, 0.0, 3.0]])
-    found = widened(image, variance)
-    np.testing.assert_allclose(found[0, :2], image[0, :2], atol=1e-6)
-    np.testing.assert_allclose(found[1, 1], image[1, 1], atol=1e-6)
-    alone = widened(image[1:, 2:], variance[1:, 2:])
-    np.testing.assert_allclose(found[1:, 2:], alone, atol=1e-6)
+    expected = scipy.ndimage.gaussian_filter(flat, sigma, mode="reflect", truncate=6)
+    # At sigma 1 a Gaussian of pixels and its transform differ a little.
+    np.testing.assert_allclose(spread(image, factors)[0, 0], expected, atol=5e-3)
 
 
 def test_a_drawn_star_is_seen_with_the_psf_of_each_band():
-    wide = [2.0, 3.5, 6.0]
-    drawn = jnp.broadcast_to(star(2.5), (1, 3, SIDE, SIDE))
-    found = np.asarray(spread(drawn, told(wide), 2.5))
-    np.testing.assert_allclose(found.sum(axis=(2, 3)), 1, rtol=1e-4)
+    wide, y, x = [2.0, 3.6, 6.0], 46.3, 48.8
+    drawn = jnp.broadcast_to(star(3.0, y, x), (1, 3, SIDE, SIDE))
+    found = np.asarray(spread(drawn, moffat((SIDE, SIDE), told(wide), 3.0)))
+    np.testing.assert_allclose(
+        found.sum(axis=(2, 3)), drawn.sum(axis=(2, 3)), rtol=1e-4
+    )
     for image, fwhm in zip(found[0], wide, strict=True):
-        np.testing.assert_allclose(image, star(max(fwhm, 2.5)), atol=3e-4)
+        expected = star(max(fwhm, 3.0), y, x)
+        np.testing.assert_allclose(image, expected, atol=1e-3 * expected.max())
+
+
+def test_the_widest_psfs_are_finite():
+    factors = np.asarray(moffat((32, 20), told([2.0, 40.0, 4000.0]), 2.0))
+    np.testing.assert_allclose(factors[0, 0], 1, atol=1e-6)
+    assert np.isfinite(factors).all()
+    assert np.all(factors[..., 0, 0] == 1)

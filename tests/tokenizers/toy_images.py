@@ -56,7 +56,7 @@ PLAIN = to_plain(CONFIG)
 
 
 def blobs(name: str, count: int, seed: int, side: int = 16) -> tuple[Image, Image]:
-    """Round sources on a flat sky, with and without noise."""
+    """Round sources, wider than the PSF, on a flat sky, with and without noise."""
     rng = np.random.default_rng(seed)
     bands = BAND_SETS[name]
     y, x = np.mgrid[:side, :side]
@@ -68,7 +68,7 @@ def blobs(name: str, count: int, seed: int, side: int = 16) -> tuple[Image, Imag
         np.ones(flux.shape, np.float32),
         rng.random(flux.shape) < 0.98,
         bands,
-        np.full(flux.shape[:2], 1.0),
+        np.full(flux.shape[:2], 3.0 * (bands[0].pixel_scale or 1.0)),
     )
     return seen, Image(flux.astype(np.float32), bands=bands)
 

@@ -22,7 +22,9 @@ from aion_tokenizers.network_state import network_arrays, start_from
 from aion_tokenizers.quantizers import FSQ, Quantized
 
 ENCODER = ("bands_in", "encoder", "to_latent")
-"""Parts of the network that are trained; what describes a band serves both sides."""
+DECODER = ("from_latent", "decoder", "bands_out", "sharpening")
+"""Parts of the network, each of which can be trained alone. What describes a band
+serves both, so then it stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class ImageEncoderFit(ImageTask):
     ) -> Made:
         """As in `ImageTask`, in training with a decoder that stays as it is."""
         if key is not None:
-            module = with_still_decoder(module)
+            module = trained_alone(module, ENCODER)
         return super().through(module, part, flux, sigma, key)
 
     def quantized(
@@ -97,12 +99,12 @@ class ImageEncoderFit(ImageTask):
         return replace(found, values=module.quantizer.relaxed(latent))
 
 
-def with_still_decoder(network: ImageNetwork) -> ImageNetwork:
-    """The network, in which only the encoder has slopes."""
+def trained_alone(network: ImageNetwork, parts: tuple[str, ...]) -> ImageNetwork:
+    """The network, in which only some parts have slopes."""
     graph, state = nnx.split(network)
     flat = []
     for path, leaf in nnx.to_flat_state(state):
-        if path[0] not in ENCODER:
+        if path[0] not in parts:
             leaf = leaf.replace(jax.lax.stop_gradient(leaf.get_value()))
         flat.append((path, leaf))
     return nnx.merge(graph, nnx.from_flat_state(flat))

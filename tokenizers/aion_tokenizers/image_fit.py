@@ -3,9 +3,9 @@
 
 In training by `image_task` a decoder sees the codes of the encoder; in use it sees
 refined ones, which say much more of what is bright. Here the encoder stays as it is,
-and the same squares of images come again and again. Each has latents of its own, which
-go on from visit to visit down the misfit of their rounded values, and the decoder
-follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
+and what describes bands with it. The same squares of images come again and again. Each
+has latents of its own, which go on from visit to visit down the misfit of their rounded
+values, and the decoder follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from aion.errors import ConfigError
 from aion.train.codec_task import Sample
 from aion_tokenizers.descent import SPREAD, Averages
 from aion_tokenizers.image import ImageCodec
+from aion_tokenizers.image_encoder import DECODER, trained_alone
 from aion_tokenizers.image_network import ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask
@@ -179,8 +180,7 @@ class ImageFit(ImageTask):
         """
         if key is None:
             return super().loss(module.network, part, None, mesh)
-        graph, state = nnx.split(module.network)
-        still = nnx.merge(graph, jax.lax.stop_gradient(state))
+        still = trained_alone(module.network, ())
         place, pair = part["place"], self.pair(part)
         noise = part["sigma"] * np.float32(np.hypot(1, self.split))
         data = Data(pair.first, noise, part["valid"], part["known"])
@@ -195,8 +195,9 @@ class ImageFit(ImageTask):
         module.write(place, moved)
         noise = part["sigma"] * np.float32(pair.excess**0.5)
         held = Data(pair.second, noise, part["valid"], part["known"])
-        misfit = _chi2(_decoded(module.network, descent.latent, held), held)
-        codes = module.network.quantizer(descent.latent)
+        network = trained_alone(module.network, DECODER)
+        misfit = _chi2(_decoded(network, descent.latent, held), held)
+        codes = network.quantizer(descent.latent)
         pixels = _pixels(held)
         sums = jnp.stack([jnp.sum(misfit * pixels), jnp.sum(pixels)])
         loss = jnp.sum(part["share"] * self._weights(misfit) * misfit)

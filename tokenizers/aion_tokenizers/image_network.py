@@ -6,7 +6,8 @@ the tokens around it and no others, and any image size can be encoded. Blocks ar
 ConvNeXt's (Liu et al. 2022, arXiv:2201.03545), with 3 x 3 depthwise kernels. The
 encoder's are modulated by the mean description of the image's bands, the decoder's by
 the pixel scale alone, so that a band is decoded the same whatever is asked beside it.
-What a band's PSF makes of it is a matter of its flux, see `point_spread`.
+The decoder draws a scene without knowing any PSF; what a band's own makes of it is a
+matter of flux, see `point_spread`.
 No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
@@ -26,11 +27,12 @@ from aion_tokenizers.mixing import (
     Description,
     Modulation,
     pixel_scale_alone,
+    without_psf,
 )
-from aion_tokenizers.point_spread import FARTHEST, spread
+from aion_tokenizers.point_spread import moffat, spread
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 from aion_tokenizers.settling import EVERYWHERE
-from aion_tokenizers.starlets import Sharpening, halo
+from aion_tokenizers.starlets import Sharpening
 
 TAPS = 3
 
@@ -50,9 +52,10 @@ class ImageConfig:
         scales: codes of the token that holds the image's scale.
         refine: steps that improve latents before they are rounded, see `refinement`.
         settle: turns in which codes are settled after them, see `settling`.
-        planes: of the starlet transform, in which bands differ by their PSFs.
-        drawn: pixels per FWHM of the PSF that the decoder draws with, before a band's
-            own is laid over it, see `point_spread`; 0 lays nothing over.
+        psf: pixels per FWHM of the PSF that the decoder draws with, before a band's
+            own is laid over it, see `point_spread`.
+        planes: of the starlet transform, by which PSFs differ from what they are
+            taken for.
     """
 
     patch: int = 4
@@ -66,13 +69,13 @@ class ImageConfig:
     scales: int = 1024
     refine: int = 0
     settle: int = 0
-    planes: int = 3
-    drawn: float = 0.0
+    psf: float = 2.0
+    planes: int = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
         sizes = (self.patch, self.width, self.told, self.scales, self.planes)
-        if min(sizes) < 1 or self.drawn < 0:
+        if min(sizes) < 1 or not self.psf > 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
         check_refinement(self, "settle")
 
@@ -84,15 +87,9 @@ class ImageConfig:
     @property
     def reach(self) -> int:
         """Pixels beyond its patch, on each side, that a token depends on."""
-        if self.settle:
+        if self.refine or self.settle:
             return EVERYWHERE
-        encoded, decoded = (
-            blocks * (TAPS // 2) * self.patch
-            for blocks in (self.encoder_blocks, self.decoder_blocks)
-        )
-        beyond = halo(self.planes) + FARTHEST * (self.drawn > 0)
-        # Each step of refinement looks from pixels to latents and back.
-        return encoded + self.refine * 2 * (decoded + beyond)
+        return self.encoder_blocks * (TAPS // 2) * self.patch
 
     def network(self, rngs: nnx.Rngs) -> "ImageNetwork":
         """A freshly initialised network."""
@@ -162,7 +159,7 @@ class ImageNetwork(nnx.Module):
 
     def __init__(self, config: ImageConfig, rngs: nnx.Rngs) -> None:
         pixels, width, told = config.patch**2, config.width, config.told
-        self.patch, self.drawn = config.patch, config.drawn
+        self.patch, self.psf = config.patch, config.psf
         self.describe = Description(told, rngs)
         self.bands_in = BandsIn(pixels, told, width, rngs)
         self.encoder = nnx.List(
@@ -209,15 +206,16 @@ class ImageNetwork(nnx.Module):
         self, latent: Float[Array, "b yt xt q"], bands: Float[Array, "b c p"]
     ) -> Float[Array, "b c y x"]:
         """asinh(flux / scale) of the bands that are described."""
-        told = self.describe(bands)
         camera = self.describe(jnp.mean(pixel_scale_alone(bands), axis=1))
         x = self.from_latent(latent)
         rows = x.shape[1]
         for block in self.decoder:
             x = block(x, camera)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
-        pixels = from_patches(self.bands_out(x, bands, told), self.patch, rows)
+        scene = without_psf(bands)
+        drawn = self.bands_out(x, scene, self.describe(scene))
+        pixels = from_patches(drawn, self.patch, rows)
         flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
-        if self.drawn:
-            flux = spread(flux, bands, self.drawn)
-        return jnp.arcsinh(self.sharpening(flux, told))
+        sides, told = flux.shape[2:], self.describe(bands)
+        transfer = moffat(sides, bands, self.psf) * self.sharpening(sides, told)
+        return jnp.arcsinh(spread(flux, transfer))

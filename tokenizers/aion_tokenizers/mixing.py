@@ -81,6 +81,12 @@ def pixel_scale_alone(numbers: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
     return numbers * np.array([n == "pixel_scale" for n in FIELDS], np.float32)
 
 
+def without_psf(numbers: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
+    """The numbers of a band with those of its PSF at their mean."""
+    kept = [n not in ("psf_fwhm", "sampling") for n in FIELDS]
+    return numbers * np.array(kept, np.float32)
+
+
 def sampling_of(numbers: Float[Array, "*b p"]) -> Float[Array, "*b"]:
     """Pixels per FWHM of the PSF, from the numbers of a band."""
     place = FIELDS.index("sampling")

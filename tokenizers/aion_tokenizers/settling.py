@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 from aion_tokenizers.descent import RATE, Averages, moved, pull
 from aion_tokenizers.quantizers import FSQ
 
-STEPS = 8
+STEPS = 16
 """Of descent in each turn, for the tokens that are left."""
 
 WORTH = 3.0
