@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aion_tokenizers.descent import by_object, total
 from aion_tokenizers.quantizers import FSQ
 
 APART = 3
@@ -74,8 +75,12 @@ def searched(
         worth = tried & (jnp.max(gain, axis=0) > WORTH)
         proposed = jnp.where(worth[..., None], taken, digits)
         after = (proposed, *costs(proposed))
-        better = _total(after[1]) < _total(cost)
-        kept = jax.tree.map(lambda new, old: _where(better, new, old), after, carry)
+        better = total(after[1]) < total(cost)
+
+        def keep(new: Array, old: Array) -> Array:
+            return jnp.where(by_object(better, new), new, old)
+
+        kept = jax.tree.map(keep, after, carry)
         return kept, None
 
     first = quantizer.digits(latent).astype(latent.dtype)
@@ -102,12 +107,3 @@ def _around(values: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
     sides = (1, *(APART for _ in values.shape[1:]))
     ones = (1,) * values.ndim
     return jax.lax.reduce_window(values, 0.0, jax.lax.add, sides, ones, "SAME")
-
-
-def _total(values: Float[Array, "b ..."]) -> Float[Array, " b"]:
-    return jnp.sum(values, axis=tuple(range(1, values.ndim)))
-
-
-def _where(chosen: Array, new: Array, old: Array) -> Array:
-    """By object."""
-    return jnp.where(chosen.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

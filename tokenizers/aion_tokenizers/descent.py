@@ -68,12 +68,22 @@ def moved(
     return latent - rate * averages.direction(), averages
 
 
+def total(values: Float[Array, "b ..."]) -> Float[Array, " b"]:
+    """The sum over each object."""
+    return jnp.sum(values, axis=tuple(range(1, values.ndim)))
+
+
+def by_object(values: Array, like: Array) -> Array:
+    """One value per object [b], with axes to go with an array of objects."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
 def prior(
     latent: Float[Array, "b ..."], origin: Float[Array, "b ..."]
 ) -> Float[Array, " b"]:
     """Minus the logarithm of the prior of each object's latents."""
     far = jnp.square((latent - origin) / SPREAD)
-    return 0.5 * jnp.sum(far, axis=tuple(range(1, latent.ndim)))
+    return 0.5 * total(far)
 
 
 def pull(latent: Float[Array, "b ..."], origin: Array) -> Float[Array, ""]:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int32
 
 from aion.errors import ConfigError
 from aion.train.codec_task import Sample
-from aion_tokenizers.descent import SPREAD, Averages
+from aion_tokenizers.descent import SPREAD, Averages, by_object
 from aion_tokenizers.image import ImageCodec
 from aion_tokenizers.image_encoder import DECODER, trained_alone
 from aion_tokenizers.image_network import ImageNetwork
@@ -237,7 +237,7 @@ class ImageFit(ImageTask):
             first = rows.visits == 0
 
             def pick(new: Array, old: Array) -> Array:
-                return jnp.where(first.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+                return jnp.where(by_object(first, old), new, old)
 
             return jax.tree.map(pick, fresh, rows)
 

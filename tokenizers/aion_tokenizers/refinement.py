@@ -25,7 +25,16 @@ from jaxtyping import Array, Float
 from aion.errors import ConfigError
 from aion_tokenizers import image_pixels, spectrum_pixels
 from aion_tokenizers.code_search import searched
-from aion_tokenizers.descent import RATE, STEADY, Averages, moved, prior, pull
+from aion_tokenizers.descent import (
+    RATE,
+    STEADY,
+    Averages,
+    by_object,
+    moved,
+    prior,
+    pull,
+    total,
+)
 from aion_tokenizers.image_network import ImageNetwork, to_patches
 from aion_tokenizers.quantization import Quantizer
 from aion_tokenizers.quantizers import FSQ
@@ -197,13 +206,12 @@ def approached(
     """
 
     def cost(found: Array) -> Float[Array, " b"]:
-        each = jnp.sum(misfit(found).reshape(len(found), -1), axis=1)
-        return each + prior(found, latent)
+        return total(misfit(found)) + prior(found, latent)
 
     slope = jax.grad(lambda found: jnp.sum(cost(found)))
 
     def some(carry: _Approach) -> _Approach:
-        rate = _each(carry.rate, latent)
+        rate = by_object(carry.rate, latent)
 
         def step(pair: tuple[Array, Averages], _: None) -> tuple[tuple, None]:
             found, averages = pair
@@ -214,7 +222,7 @@ def approached(
         after = cost(found)
         better = (carry.rate >= SLOWEST) & (after < carry.cost)
         return _Approach(
-            jnp.where(_each(better, latent), found, carry.latent),
+            jnp.where(by_object(better, latent), found, carry.latent),
             averages,
             jnp.where(better, after, carry.cost),
             jnp.where(carry.cost - after > ENOUGH, carry.rate, carry.rate / 2),
@@ -228,11 +236,6 @@ def approached(
     averages = Averages.none(latent, STEADY)
     start = _Approach(latent, averages, cost(latent), rate, 0)
     return jax.lax.while_loop(more, some, start).latent
-
-
-def _each(values: Array, latent: Array) -> Array:
-    """One value per object, to go with latents."""
-    return values.reshape(-1, *(1,) * (latent.ndim - 1))
 
 
 def _rounded(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from aion_tokenizers.descent import RATE, Averages, moved, pull
+from aion_tokenizers.descent import RATE, Averages, by_object, moved, pull, total
 from aion_tokenizers.quantizers import FSQ
 
 STEPS = 16
@@ -98,9 +98,8 @@ def settled(
     )
     left, plain = _digits(quantizer, last.latent), _digits(quantizer, origin)
     found = jnp.where(last.done[..., None], last.fixed, left)
-    cost, most = (_total(misfit(quantizer.values(x))) for x in (found, plain))
-    better = (cost < most).reshape(-1, *(1,) * (latent.ndim - 1))
-    return quantizer.latent(jnp.where(better, found, plain))
+    cost, most = (total(misfit(quantizer.values(x))) for x in (found, plain))
+    return quantizer.latent(jnp.where(by_object(cost < most, latent), found, plain))
 
 
 def _digits(quantizer: FSQ, latent: Float[Array, "*b q"]) -> Float[Array, "*b q"]:
@@ -119,7 +118,3 @@ def _chosen(harm: Float[Array, "b ..."]) -> Bool[Array, "b ..."]:
     around = jax.lax.reduce_window(harm, -jnp.inf, jax.lax.max, sides, ones, "SAME")
     worth = (harm >= around) & (harm > WORTH)
     return worth | ~jnp.any(worth, tuple(range(1, harm.ndim)), keepdims=True)
-
-
-def _total(values: Float[Array, "b ..."]) -> Float[Array, " b"]:
-    return jnp.sum(values, axis=tuple(range(1, values.ndim)))
