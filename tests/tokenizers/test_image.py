@@ -181,8 +181,9 @@ def test_absent_images_are_minus_one_and_nan(codec):
     assert np.isnan(decoded[1]).all() and np.isfinite(decoded[[0, 2]]).all()
     missing = replace(image, ivar=np.zeros_like(image.ivar))
     assert (codec.encode(missing) == -1).all()
-    none = Image(np.zeros((0, 4, 8, 8)), bands=GRIZ)
-    assert codec.encode(none).shape == (0, 5)
+    empty = np.zeros((0, 4, 8, 8))
+    for ivar in (None, empty):
+        assert codec.encode(Image(empty, ivar, bands=GRIZ)).shape == (0, 5)
     assert codec.decode(np.zeros((0, 5), int), bands=GRIZ).flux.shape == (0, 4, 8, 8)
 
 

@@ -187,14 +187,15 @@ def _fwhm(given: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _noise_from(ivar: Float[np.ndarray, "b c y x"]) -> Float[np.ndarray, "b c"]:
     """Sky noise by inverse variance; NaN where none is positive."""
-    flat = ivar.reshape(*ivar.shape[:2], -1)
+    count, bands, rows, columns = ivar.shape
+    flat = ivar.reshape(count, bands, rows * columns)
     good = (flat > 0) & np.isfinite(flat)
     ordered = np.sort(np.where(good, flat, np.float32(np.inf)), axis=-1)
-    count = good.sum(axis=-1)
-    place = np.floor(DARK * np.maximum(count - 1, 0)).astype(int)
+    known = good.sum(axis=-1)
+    place = np.floor(DARK * np.maximum(known - 1, 0)).astype(int)
     chosen = np.take_along_axis(ordered, place[..., None], axis=-1)[..., 0]
-    safe = np.where(count > 0, chosen, 1).astype(np.float64)
-    return np.where(count > 0, safe**-0.5, np.nan)
+    safe = np.where(known > 0, chosen, 1).astype(np.float64)
+    return np.where(known > 0, safe**-0.5, np.nan)
 
 
 def _noise_of(
