@@ -32,11 +32,12 @@ script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 v
 `encoder=4` it got four more and was trained alone (the step 2,000 of 2,500 was the
 best; 31 minutes). When `aion_tokenizers.point_spread` laid Moffats instead of Gaussians
 over a scene that is drawn without any PSF, the decoder was fitted anew: `fit=80,seed=5`
-at a rate of 4e-4 (12 minutes), `fit=120,seed=6` at 3e-4 and `fit=120,seed=8` at 2.5e-4
-(20 minutes each, 40 visits; what describes bands was fitted too in the first two), with
-`encoder=0` before and after the last (1,300 and 1,300 steps, then 1,000; 35 minutes). A
-run from nothing has these layers and blocks from its first step; the longest one so far
-was of 3,600 steps and a fit, with two blocks and the former layer.
+at a rate of 4e-4 (30 visits), `fit=120,seed=6` at 3e-4 and `fit=120,seed=8` at 2.5e-4
+(40 visits; 63 minutes in all, other work beside; what describes bands was fitted too in
+the first two), with `encoder=0` before and after the last (1,300 and 1,300 steps, then
+1,000; 43 minutes). A run from nothing has these layers and blocks from its first step;
+the longest one so far was of 3,600 steps and a fit, with two blocks and the former
+layer.
 """
 
 from aion.config import parse_arg

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tokenizers.toy_tokens import (
     LEVELS,
-    decoded,
+    coupled,
     latents,
     near,
     random_digits,
@@ -19,17 +19,12 @@ from tests.tokenizers.toy_tokens import (
 from aion_tokenizers.code_search import WORTH, searched
 
 
-def coupled(values, mixing, data):
-    """A misfit in which neighbours can make up for each other."""
-    return 5 * jnp.sum(jnp.square(decoded(values, mixing) - data), axis=-1)
-
-
 @jax.jit
 def before_and_after(latent, mixing, data):
     """Latents after two passes, and the misfit of each object before and after."""
 
     def misfit(values):
-        return coupled(values, mixing, data)
+        return coupled(values, mixing, data, 5)
 
     after = searched(LEVELS, latent, misfit, 2)
     return after, rounded_misfit(misfit, latent), rounded_misfit(misfit, after)

@@ -25,6 +25,11 @@ def decoded(values, mixing):
     return jnp.sinh(seen)
 
 
+def coupled(values, mixing, data, weight):
+    """A misfit in which neighbours can make up for each other."""
+    return weight * jnp.sum(jnp.square(decoded(values, mixing) - data), axis=-1)
+
+
 def rounded_misfit(misfit, latent):
     """Misfit of each object once its latents are rounded."""
     values = LEVELS.values(LEVELS.digits(latent).astype(jnp.float32))
