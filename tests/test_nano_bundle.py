@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The shipped bundle on a sky that it has not seen."""
 
+import dataclasses
 import pickle
 
 import jax
@@ -88,6 +89,21 @@ def test_images_come_back_to_a_part_of_the_noise(bundle, seen, codes, name):
     ours, blank = in_sigmas(image, back.flux), in_sigmas(image, 0.0)
     assert np.mean(ours) - 1 < 0.2 * (np.mean(blank) - 1)
     assert np.median(ours) < 0.55  # of a squared normal number it is 0.455
+
+
+def test_wings_of_psfs_are_found_where_they_show(bundle, seen, codes):
+    """An image decoded with other wings than most is encoded with those again."""
+    codec, image, given = bundle.codec("hsc_image"), seen["hsc_image"], [3, 13]
+    clear = np.where(image.ivar > 0, np.square(image.flux) * image.ivar, 0)
+    row = [int(np.argmax(np.nansum(clear, axis=(1, 2, 3))))]
+    code = np.repeat(codes["hsc_image"][row], 2, axis=0)
+    first, count = codec.patch_codes, codec.config.wings
+    code[:, 0] += given - (code[:, 0] - first) % count
+    rows = image.take(np.array(row * 2))
+    drawn = bundle.decode("hsc_image", code, bands=rows.bands, psf_fwhm=rows.psf_fwhm)
+    again = codec.encode(dataclasses.replace(rows, flux=drawn.flux))
+    found = (again[:, 0] - first) % count
+    assert np.abs(found - given).max() <= 2, found
 
 
 @pytest.mark.parametrize("name", ["desi_spectrum", "sdss_spectrum"])

@@ -108,13 +108,15 @@ def codec(chosen, args):
             "start": args["start"],
             "crop": 96,
         }
-    levels = args["quantizer"] == "fsq"
+    fsq = args["quantizer"] == "fsq"
+    levels = args["levels"] or ("8-8-8-8-5" if fsq else "8-8-8-8")
     network = {
         "patch": 4,
         "quantizer": args["quantizer"],
-        "levels": (8, 8, 8, 8),
-        "refine": 240 if levels else 20,
-        "settle": 16 if levels else 0,
+        "levels": tuple(map(int, levels.split("-"))),
+        "refine": 240 if fsq else 20,
+        "settle": 16 if fsq else 0,
+        "search": 1 if fsq else 0,
     }
     return {
         "word": "image",
@@ -128,11 +130,12 @@ def codec(chosen, args):
     }
 
 
-def fit(config, batches):
+def fit(config, batches, axes):
     """The configuration for fitting the decoder to refined latents instead."""
     visits = 40  # with 220, validation was best after the first half of them
     config["codec"] |= {
         "pool": batches,
+        "axes": axes,
         "kept": 40,
         "visits": visits,
         "drop": 0.2,
@@ -175,9 +178,11 @@ def get_config(arg=None):
         steps=0,
         crop=32,
         quantizer="fsq",
+        levels="",
         bands="all",
         start="",
         fit=0,
+        axes=0,
         encoder=-1,
         seed=0,
     )
@@ -211,7 +216,7 @@ def get_config(arg=None):
         "guard": {"fraction": 0.1, "armed": 500},
     }
     if args["fit"]:
-        config = fit(config, args["fit"])
+        config = fit(config, args["fit"], args["axes"])
     if args["encoder"] >= 0:
         config = encoder(config, args["encoder"])
     return ConfigDict(config)

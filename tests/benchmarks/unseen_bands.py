@@ -107,11 +107,12 @@ def main():
     parser.add_argument("--objects", type=int, default=192)
     parser.add_argument("--refine", type=int, default=120, help="steps")
     parser.add_argument("--settle", type=int, default=16, help="turns")
+    parser.add_argument("--search", type=int, default=1, help="passes")
     parser.add_argument("--only", choices=list(SOURCES), help="one of the two")
     options = parser.parse_args()
     codecs = {
         name: load_codec(getattr(options, name)).with_refinement(
-            options.refine, options.settle
+            options.refine, options.settle, options.search
         )
         for name in ("without", "seen")
     }

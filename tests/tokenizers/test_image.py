@@ -30,6 +30,7 @@ SIZES = ImageConfig(
     told=8,
     levels=(4, 4, 4),
     scales=64,
+    wings=4,
 )
 SIDE = 32
 
@@ -123,7 +124,8 @@ def test_the_scale_token_holds_the_noise_over_nine_decades(codec):
     for factor in (1e-4, 1.0, 1e4):
         image = picture()
         scaled = replace(image, flux=image.flux * factor, ivar=image.ivar / factor**2)
-        token = codec.encode(scaled)[:, 0] - codec.patch_codes
+        first = codec.encode(scaled)[:, 0] - codec.patch_codes
+        token = first // SIZES.wings
         step = 9 / SIZES.scales
         off = np.log10(scale_values(token, 64) / read_pixels(scaled).scale)
         assert np.abs(off).max() <= step / 2 + 1e-6
@@ -215,11 +217,12 @@ def test_without_ivar_the_noise_is_taken_from_the_pixels():
 
 def test_the_spec_gives_codes_and_places_a_meaning(codec):
     spec = codec.spec(MODALITIES["hsc_image"], "image")
-    assert spec.num_codes == 128 and spec.grid == (65,)
-    assert spec.slot_ranges[0].tolist() == [64, 128]
+    total = 64 + SIZES.scales * SIZES.wings
+    assert spec.num_codes == total and spec.grid == (65,)
+    assert spec.slot_ranges[0].tolist() == [64, total]
     assert (spec.slot_ranges[1:] == [0, 64]).all()
-    assert spec.code_features.shape[0] == 128
-    assert len(np.unique(spec.code_features, axis=0)) == 128
+    assert spec.code_features.shape[0] == total
+    assert len(np.unique(spec.code_features, axis=0)) == total
     assert len(np.unique(spec.slot_features, axis=0)) == 65
     other = codec.spec(MODALITIES["legacy_image"], "image")
     assert not np.array_equal(other.slot_features, spec.slot_features)
@@ -245,6 +248,7 @@ def test_it_is_stored_and_read_back_exactly(codec, tmp_path):
         lambda config, arrays: arrays.pop("to_latent.bias"),
         lambda config, arrays: arrays.update(more=np.zeros(3)),
         lambda config, arrays: config.update(network={"width": "wide"}),
+        lambda config, arrays: config["network"].pop("wings"),
         lambda config, arrays: config.pop("size"),
     ],
 )

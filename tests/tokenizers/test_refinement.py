@@ -26,6 +26,7 @@ from aion_tokenizers.refinement import (
 from aion_tokenizers.spectrum_grid import LogGrid
 from aion_tokenizers.spectrum_network import TOLD, SpectrumSizes
 from aion_tokenizers.spectrum_pixels import cell_channels
+from aion_tokenizers.wings import packed, unpacked
 
 SIZES = ImageConfig(
     width=16, encoder_blocks=1, decoder_blocks=2, told=8, levels=(8, 8, 8), psf=4.0
@@ -60,22 +61,26 @@ def start(network, data):
     return network.encode(pixels, data.valid, data.bands)
 
 
-def run(network, data, steps=STEPS):
-    """Latents before and after."""
+def run(network, data, steps=STEPS, turns=0, passes=0):
+    """Latents of images and of wings, before and after, each as of `wings.packed`."""
     graph, state = nnx.split(network)
 
     @jax.jit
     def both(state, data):
         network = nnx.merge(graph, state)
         latent = start(network, data)
-        return latent, refined(network, latent, data, steps)
+        found = refined(network, latent, data, steps, turns, passes)
+        return packed(latent), packed(*found)
 
     return both(state, data)
 
 
-def chi2(network, latent, data):
+def chi2(network, row, data):
     """Of the rounded latents, by image."""
-    guess = jnp.sinh(network.decode(network.quantizer(latent).values, data.bands))
+    grid = (SIDE // SIZES.patch, SIDE // SIZES.patch, -1)
+    latent, wings = unpacked(row, (len(row), *grid))
+    values = network.quantizer(latent).values
+    guess = jnp.sinh(network.decode(values, data.bands, wings))
     residual = jnp.where(data.valid > 0, (guess - data.flux) / data.sigma, 0)
     return jnp.sum(residual**2, axis=(1, 2, 3))
 
@@ -87,22 +92,23 @@ def test_rounded_latents_decode_nearer_to_every_image(network, data):
 
 
 def test_settled_codes_decode_nearer_than_rounded_ones(network, data):
-    latent = start(network, data)
     if not isinstance(network.quantizer, FSQ):
         with pytest.raises(ConfigError, match="levels"):
-            refined(network, latent, data, STEPS, 4)
+            run(network, data, STEPS, 4)
         return
-    graph, state = nnx.split(network)
-
-    @jax.jit
-    def settled(state, latent, data):
-        return refined(nnx.merge(graph, state), latent, data, STEPS, 4)
-
-    found, rounded = settled(state, latent, data), run(network, data)[1]
+    found, rounded = run(network, data, STEPS, 4)[1], run(network, data)[1]
     before, after = chi2(network, rounded, data), chi2(network, found, data)
     assert (after < 0.9 * before).all(), after / before
+    searched = run(network, data, STEPS, 4, 1)[1]
+    assert (chi2(network, searched, data) <= after).all()
     spoilt = data._replace(flux=jnp.where(data.valid > 0, data.flux, np.nan))
-    np.testing.assert_array_equal(settled(state, latent, spoilt), found)
+    np.testing.assert_array_equal(run(network, spoilt, STEPS, 4)[1], found)
+
+
+def test_wings_stay_where_nothing_shows(network, data):
+    """Those that are found where something does: tests/test_nano_bundle.py."""
+    blind = data._replace(sigma=data.sigma * 1e4)
+    np.testing.assert_array_equal(run(network, blind)[1][:, 0], 0)
 
 
 def test_no_steps_change_nothing(network, data):
@@ -117,14 +123,15 @@ def test_the_steps_are_those_of_adam(network, data):
 
     rate = optax.cosine_decay_schedule(RATE, 2, 0.1)
     adam = optax.adam(rate, b1=0.8, b2=0.95, eps=1.0)
-    latent = start(network, data)
+    latent = packed(start(network, data))
     moved, state = latent, adam.init(latent)
     for _ in range(2):
         slope = jax.grad(objective)(moved, latent)
         with jax.numpy_dtype_promotion("standard"):
             change, state = adam.update(slope, state)
         moved = optax.apply_updates(moved, change)
-    ours = np.asarray(run(network, data, 2)[1])
+    ours = np.asarray(run(network, data, 2)[1])[:, 1:]
+    moved = moved[:, 1:]
     # Where a latent lies on the edge of two codes either side may be taken.
     assert np.mean(np.abs(ours - moved) < 1e-3) > 0.97
 
@@ -155,9 +162,9 @@ def test_a_wild_pixel_stays_in_its_image(network, data, value):
         valid=data.valid.at[0, 0, 5, 5].set(1.0),
     )
     latent = start(network, data)
-    after = refined(network, latent, wild, STEPS)
+    after = packed(*refined(network, latent, wild, STEPS))
     assert np.isfinite(after).all()
-    others = refined(network, latent, data, STEPS)
+    others = packed(*refined(network, latent, data, STEPS))
     np.testing.assert_allclose(after[1:], others[1:], atol=1e-3)
 
 

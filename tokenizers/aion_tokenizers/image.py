@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Our image codec: one model for all cameras, told what each band is.
 
-Tokens of an image: one for its scale S (noise of the sky), then one for each patch, in
-raster order. Codes of patches come first, codes of scales behind them.
+Tokens of an image: one for its scale S (noise of the sky) and the wings of its PSF,
+then one for each patch, in raster order. Codes of patches come first, codes of scales
+and wings behind them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ from aion_tokenizers.mixing import describe_bands
 from aion_tokenizers.network_state import filled_network, network_arrays
 from aion_tokenizers.quantization import Quantizer, plain_sizes
 from aion_tokenizers.refinement import Data, refined
+from aion_tokenizers.wings import wing_codes, wing_latents
 
 _TYPICAL_SCALE = 0.25  # arcsec per pixel of a survey without a camera in the table
 _HALF = 25.6  # arcsec to the edge of the square whose coordinates slots are told in
@@ -115,7 +117,9 @@ class ImageCodec:
 
         return to_dataclass(ImageTask, settings, "codec")
 
-    def with_refinement(self, steps: int, turns: int = 0) -> "ImageCodec":
+    def with_refinement(
+        self, steps: int, turns: int = 0, passes: int = 0
+    ) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
         Codes decode as before. With 0, encoding is hundreds of times faster, and
@@ -124,8 +128,10 @@ class ImageCodec:
         Args:
             steps: of descent; at most, where there are turns.
             turns: in which codes are settled after them, see `settling`.
+            passes: of `code_search` after those; none without turns.
         """
-        return replace(self, config=replace(self.config, refine=steps, settle=turns))
+        config = replace(self.config, refine=steps, settle=turns, search=passes)
+        return replace(self, config=config)
 
     @property
     def quantizer(self) -> Quantizer:
@@ -134,8 +140,13 @@ class ImageCodec:
 
     @property
     def patch_codes(self) -> int:
-        """Codes of patches; those of scales come behind them."""
+        """Codes of patches; those of scales and wings come behind them."""
         return self.quantizer.num_codes
+
+    @property
+    def first_codes(self) -> int:
+        """Codes of scales and wings: of a scale, those of all wings in a row."""
+        return self.config.scales * self.config.wings
 
     @cached_property
     def _compiled(self) -> tuple[Any, Any, Any]:
@@ -146,13 +157,16 @@ class ImageCodec:
             pixels, valid, sigma, told, asked = parts
             latent = network.encode(pixels, valid, told)
             data = Data(jnp.sinh(pixels), sigma, valid, asked)
-            steps, turns = self.config.refine, self.config.settle
-            latent = refined(network, latent, data, steps, turns)
-            return network.quantizer.encode(latent)
+            told = self.config.refine, self.config.settle, self.config.search
+            latent, wings = refined(network, latent, data, *told)
+            codes = network.quantizer.encode(latent)
+            first = wing_codes(wings, self.config.wings)[:, None]
+            return jnp.concatenate([first, codes.reshape(len(codes), -1)], axis=1)
 
-        def to_pixels(state: Any, codes: Any, bands: Any) -> Any:
+        def to_pixels(state: Any, codes: Any, bands: Any, wings: Any) -> Any:
             network = nnx.merge(graph, state)
-            return network.decode(network.quantizer.decode(codes), bands)
+            latents = wing_latents(wings, self.config.wings)
+            return network.decode(network.quantizer.decode(codes), bands, latents)
 
         return jax.jit(to_codes), jax.jit(to_pixels), state
 
@@ -186,10 +200,10 @@ class ImageCodec:
             *(part[order] for part in network_inputs(pixels, self.config)),
             largest=cached(),
         )
-        patches = np.empty_like(found)
-        patches[order] = found
-        scales = self.patch_codes + scale_codes(pixels.scale, self.config.scales)
-        codes = np.concatenate([scales[:, None], patches.reshape(count, -1)], axis=1)
+        codes = np.empty_like(found)
+        codes[order] = found
+        scales = scale_codes(pixels.scale, self.config.scales)
+        codes[:, 0] += self.patch_codes + scales * self.config.wings
         return np.where(pixels.present[:, None], codes, -1).astype(np.int32)
 
     def decode(
@@ -219,16 +233,16 @@ class ImageCodec:
                 unknown bands or several pixel scales.
         """
         chosen = _chosen_bands(bands)
-        plain = checked_codes(codes, None, self.patch_codes + self.config.scales)
+        plain = checked_codes(codes, None, self.patch_codes + self.first_codes)
         sides = self._sides(plain.shape[1] - 1, size)
         grid = self.grid(*sides)
         absent = (plain < 0).any(axis=1)
-        scales, patches = plain[:, 0] - self.patch_codes, plain[:, 1:]
-        wrong = (scales < 0) | (patches >= self.patch_codes).any(axis=1)
+        first, patches = plain[:, 0] - self.patch_codes, plain[:, 1:]
+        wrong = (first < 0) | (patches >= self.patch_codes).any(axis=1)
         if np.any(wrong & ~absent):
             raise DataError(
-                f"codes of scales from {self.patch_codes} on belong to the first token "
-                "and to no other",
+                f"codes from {self.patch_codes} on belong to the first token and to no "
+                "other",
                 "Draw each slot from its own range of codes.",
             )
         fwhm = None
@@ -237,19 +251,22 @@ class ImageCodec:
             fwhm = np.broadcast_to(np.asarray(psf_fwhm, np.float64), shape)
         numbers = describe_bands(chosen, fwhm, None, len(plain))
         safe = np.clip(patches, 0, self.patch_codes - 1).reshape(-1, *grid)
-        flux = self._decoded(safe, numbers)[..., : sides[0], : sides[1]]
-        scale = scale_values(np.maximum(scales, 0), self.config.scales)
+        scales, wings = np.divmod(np.maximum(first, 0), self.config.wings)
+        flux = self._decoded(safe, numbers, wings)[..., : sides[0], : sides[1]]
+        scale = scale_values(scales, self.config.scales)
         flux = flux * scale[:, None, None, None].astype(np.float32) * units(chosen)
         flux[absent] = np.nan
         return Image(flux, bands=chosen, psf_fwhm=fwhm)
 
-    def _decoded(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def _decoded(
+        self, codes: np.ndarray, numbers: np.ndarray, wings: np.ndarray
+    ) -> np.ndarray:
         if not len(codes):
             patch = self.config.patch
             sides = (codes.shape[1] * patch, codes.shape[2] * patch)
             return np.zeros((0, numbers.shape[1], *sides), np.float32)
         _, decode, state = self._compiled
-        values = in_batches(lambda c, n: decode(state, c, n), codes, numbers)
+        values = in_batches(lambda *a: decode(state, *a), codes, numbers, wings)
         return np.sinh(np.clip(values, -LARGEST, LARGEST))
 
     def _sides(self, patches: int, size: Any) -> tuple[int, int]:
@@ -267,10 +284,9 @@ class ImageCodec:
         return sides
 
     def spec(self, modality: Modality, name: str) -> TokenSpec:
-        """A scale and a square of patches, with what codes and places mean."""
+        """Scale and wings and a square of patches, with what codes and places mean."""
         rows, columns = self.grid(self.size, self.size)
-        patches, scales = self.patch_codes, self.config.scales
-        total = patches + scales
+        patches, total = self.patch_codes, self.patch_codes + self.first_codes
         ranges = ((patches, total), *(((0, patches),) * (rows * columns)))
         return TokenSpec(
             modality,
@@ -286,13 +302,15 @@ class ImageCodec:
         )
 
     def _code_features(self) -> Float32[np.ndarray, "v p"]:
-        """Digits of patches and the line of scales, in columns of their own."""
-        digits, count = self.quantizer.features(), self.config.scales
-        place = (np.arange(count) + 0.5) / count
-        line = (np.sqrt(3) * (2 * place - 1)).astype(np.float32)[:, None]
+        """Digits of patches, and lines of scales and of wings, in their own columns."""
+        digits, count = self.quantizer.features(), self.first_codes
+        scale, wing = np.divmod(np.arange(count), self.config.wings)
+        place = (scale + 0.5) / self.config.scales
+        lines = np.stack([place, (wing + 0.5) / self.config.wings], axis=1)
+        lines = (np.sqrt(3) * (2 * lines - 1)).astype(np.float32)
         ones = (np.ones((len(digits), 1)), np.ones((count, 1)))
         first = np.concatenate([ones[0], digits, digits**2], axis=1)
-        second = np.concatenate([ones[1], line, features.fourier(place, 6)], axis=1)
+        second = np.concatenate([ones[1], lines, features.fourier(place, 6)], axis=1)
         total = np.zeros(
             (len(first) + count, first.shape[1] + second.shape[1]), np.float32
         )
@@ -315,6 +333,8 @@ class ImageCodec:
             ArtefactError: settings or arrays that are not this codec's.
         """
         try:
+            if "wings" not in config["network"]:
+                raise ConfigError("no wings in its first token", "It is an older one.")
             sizes = to_dataclass(ImageConfig, config["network"], "network")
             size = int(config["size"])
         except (KeyError, TypeError, ValueError, ConfigError) as error:

@@ -8,8 +8,9 @@ has latents of its own, which go on from visit to visit down the misfit of their
 values, and the decoder follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -21,14 +22,20 @@ from jaxtyping import Array, Float, Int32
 
 from aion.errors import ConfigError
 from aion.train.codec_task import Sample
-from aion_tokenizers.descent import SPREAD, Averages, by_object
+from aion_tokenizers.descent import Averages, by_object, prior
 from aion_tokenizers.image import ImageCodec
 from aion_tokenizers.image_encoder import DECODER, trained_alone
 from aion_tokenizers.image_network import ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.image_task import ImageTask
+from aion_tokenizers.network_state import (
+    filled_network,
+    network_arrays,
+    start_from,
+)
 from aion_tokenizers.recorruption import Pair, recorrupt
 from aion_tokenizers.refinement import Data, refined
+from aion_tokenizers.wings import packed, unpacked
 
 BRIGHT = 100.0
 """S/N of its brightest pixel from which a square is a bright one."""
@@ -43,7 +50,7 @@ class Descent:
     """Latents on their way, and Adam's averages of their slopes.
 
     Attributes:
-        origin: the encoder's, [b, yt, xt, q].
+        origin: the encoder's, as of `wings.packed`, [b, n].
         latent: where they are now.
         mean, square: of the slope.
         visits: steps made, [b].
@@ -55,12 +62,12 @@ class Descent:
     square: Any
     visits: Any
 
-    def moved(self, slope: Float[Array, "b yt xt q"], rate: Array) -> "Descent":
+    def moved(self, slope: Float[Array, "b n"], rate: Array) -> "Descent":
         """After one step of Adam."""
         visits = self.visits + 1
-        before = self.visits.astype(jnp.float32)[:, None, None, None]
+        before = self.visits.astype(jnp.float32)[:, None]
         averages = Averages(self.mean, self.square, before).after(slope)
-        change = rate[:, None, None, None] * averages.direction(_CALM)
+        change = rate[:, None] * averages.direction(_CALM)
         return Descent(
             self.origin, self.latent - change, averages.mean, averages.square, visits
         )
@@ -76,7 +83,8 @@ class FittedImages(nnx.Module):
 
     def __init__(self, network: ImageNetwork, squares: int, side: int) -> None:
         self.network = network
-        shape = (squares, side, side, network.to_latent.bias.shape[-1])
+        self.shape = (side, side, network.to_latent.bias.shape[-1])
+        shape = (squares, 1 + math.prod(self.shape))
         for name in ("origin", "latent", "mean", "square"):
             setattr(self, name, nnx.Variable(jnp.zeros(shape, jnp.float32)))
         self.visits = nnx.Variable(jnp.zeros(squares, jnp.int32))
@@ -107,6 +115,7 @@ class ImageFit(ImageTask):
         step: of a latent in units of the slope's size, at the first visit; it falls
             along a cosine.
         least: added to it.
+        axes: of FSQ, the last ones, that the codec in `start` does not have.
 
     Raises:
         ConfigError: no codec to start from, or numbers below 1.
@@ -120,6 +129,7 @@ class ImageFit(ImageTask):
     first: int = 20
     step: float = 0.03
     least: float = 0.002
+    axes: int = 0
 
     def __post_init__(self) -> None:
         if not self.start:
@@ -136,7 +146,22 @@ class ImageFit(ImageTask):
     def build(self, key: Array) -> FittedImages:
         """The network to start from, with room for the latents."""
         side = self.crop // self.network.patch
-        return FittedImages(super().build(key), self.pool * self.kept, side)
+        network = self._with_axes(key) if self.axes else super().build(key)
+        return FittedImages(network, self.pool * self.kept, side)
+
+    def _with_axes(self, key: Array) -> ImageNetwork:
+        """The network of the start, whose encoder leaves new axes at 0."""
+        levels = self.network.levels
+        sizes = replace(self.network, levels=levels[: len(levels) - self.axes])
+        arrays = network_arrays(start_from(self.start, ImageCodec.word, sizes).network)
+        fresh = self.network.network(nnx.Rngs(params=key)).from_latent.weight[...]
+        for name in ("weight", "bias"):
+            old = arrays[f"to_latent.{name}"]
+            more = ((0, 0),) * (old.ndim - 1) + ((0, self.axes),)
+            arrays[f"to_latent.{name}"] = jnp.pad(old, more)
+        old = arrays["from_latent.weight"]
+        arrays["from_latent.weight"] = jnp.concatenate([old, fresh[len(old) :]])
+        return filled_network(self.network, arrays, self.start)
 
     def codec(self, module: FittedImages) -> ImageCodec:
         """The codec with a trained network."""
@@ -186,9 +211,11 @@ class ImageFit(ImageTask):
         data = Data(pair.first, noise, part["valid"], part["known"])
         descent = self._begun(still, module.rows(place), part["told"], data)
 
-        def objective(latent: Array) -> Array:
-            far = jnp.sum(jnp.square((latent - descent.origin) / SPREAD), _PIXELS)
-            misfit = _chi2(_decoded(still, latent, data), data)
+        shape = (len(place), *module.shape)
+
+        def objective(row: Array) -> Array:
+            far = 2 * prior(row, descent.origin)
+            misfit = _chi2(_decoded(still, row, shape, data), data)
             return jnp.sum(self._weights(misfit) * (misfit + far / _pixels(data)))
 
         moved = descent.moved(jax.grad(objective)(descent.latent), self._rate(descent))
@@ -196,8 +223,8 @@ class ImageFit(ImageTask):
         noise = part["sigma"] * np.float32(pair.excess**0.5)
         held = Data(pair.second, noise, part["valid"], part["known"])
         network = trained_alone(module.network, DECODER)
-        misfit = _chi2(_decoded(network, descent.latent, held), held)
-        codes = network.quantizer(descent.latent)
+        misfit = _chi2(_decoded(network, descent.latent, shape, held), held)
+        codes = network.quantizer(unpacked(descent.latent, shape)[0])
         pixels = _pixels(held)
         sums = jnp.stack([jnp.sum(misfit * pixels), jnp.sum(pixels)])
         loss = jnp.sum(part["share"] * self._weights(misfit) * misfit)
@@ -231,9 +258,9 @@ class ImageFit(ImageTask):
         def begin() -> Descent:
             pixels = jnp.arcsinh(jnp.where(data.valid > 0, data.flux, 0.0))
             origin = network.encode(pixels, data.valid, told)
-            latent = refined(network, origin, data, self.first)
+            latent = packed(*refined(network, origin, data, self.first))
             zero = jnp.zeros_like(latent)
-            fresh = Descent(origin, latent, zero, zero, rows.visits)
+            fresh = Descent(packed(origin), latent, zero, zero, rows.visits)
             first = rows.visits == 0
 
             def pick(new: Array, old: Array) -> Array:
@@ -253,9 +280,12 @@ class ImageFit(ImageTask):
         return self.step * (0.5 + 0.5 * jnp.cos(jnp.pi * done)) + self.least
 
 
-def _decoded(network: ImageNetwork, latent: Array, data: Data) -> Array:
-    """What the rounded latents decode to, over the images' scales."""
-    pixels = network.decode(network.quantizer(latent).values, data.bands)
+def _decoded(
+    network: ImageNetwork, row: Array, shape: tuple[int, ...], data: Data
+) -> Array:
+    """What rounded latents (and those of wings) decode to, over the images' scales."""
+    latent, wings = unpacked(row, shape)
+    pixels = network.decode(network.quantizer(latent).values, data.bands, wings)
     return jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
 
 

@@ -33,6 +33,7 @@ from aion_tokenizers.point_spread import moffat, spread
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 from aion_tokenizers.settling import EVERYWHERE
 from aion_tokenizers.starlets import Sharpening
+from aion_tokenizers.wings import beta_of
 
 TAPS = 3
 
@@ -49,9 +50,11 @@ class ImageConfig:
         quantizer: see `quantization.Quantization`.
         levels: levels of each axis of FSQ; their product is the number of codes.
         dimension: length of the vectors of a codebook.
-        scales: codes of the token that holds the image's scale.
+        scales: that the first token of an image knows.
+        wings: that it knows beside each scale, see `wings`.
         refine: steps that improve latents before they are rounded, see `refinement`.
         settle: turns in which codes are settled after them, see `settling`.
+        search: passes of `code_search` after those.
         psf: pixels per FWHM of the PSF that the decoder draws with, before a band's
             own is laid over it, see `point_spread`.
         planes: of the starlet transform, by which PSFs differ from what they are
@@ -66,18 +69,26 @@ class ImageConfig:
     quantizer: Kind = "fsq"
     levels: tuple[int, ...] = (8, 8, 8, 8)
     dimension: int = 16
-    scales: int = 1024
+    scales: int = 128
+    wings: int = 16
     refine: int = 0
     settle: int = 0
+    search: int = 0
     psf: float = 2.0
     planes: int = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
-        sizes = (self.patch, self.width, self.told, self.scales, self.planes)
-        if min(sizes) < 1 or not self.psf > 0:
+        sizes = (self.patch, self.width, self.told, self.scales, self.wings)
+        if min(*sizes, self.planes) < 1 or not self.psf > 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
         check_refinement(self, "settle")
+        check_refinement(self, "search")
+        if self.search and not self.settle:
+            raise ConfigError(
+                f"search {self.search} without settle",
+                "Only settled codes are searched: give settle=16, or search=0.",
+            )
 
     @property
     def quantization(self) -> Quantization:
@@ -159,7 +170,7 @@ class ImageNetwork(nnx.Module):
 
     def __init__(self, config: ImageConfig, rngs: nnx.Rngs) -> None:
         pixels, width, told = config.patch**2, config.width, config.told
-        self.patch, self.psf = config.patch, config.psf
+        self.patch, self.psf, self.wings = config.patch, config.psf, config.wings
         self.describe = Description(told, rngs)
         self.bands_in = BandsIn(pixels, told, width, rngs)
         self.encoder = nnx.List(
@@ -203,9 +214,19 @@ class ImageNetwork(nnx.Module):
         return self.to_latent(x)
 
     def decode(
-        self, latent: Float[Array, "b yt xt q"], bands: Float[Array, "b c p"]
+        self,
+        latent: Float[Array, "b yt xt q"],
+        bands: Float[Array, "b c p"],
+        wings: Float[Array, " b"] | None = None,
     ) -> Float[Array, "b c y x"]:
-        """asinh(flux / scale) of the bands that are described."""
+        """asinh(flux / scale) of the bands that are described.
+
+        Args:
+            latent: quantized.
+            bands: see `mixing.describe_bands`.
+            wings: latents of those of the PSF, see `wings`; 0 by default.
+        """
+        beta = beta_of(jnp.zeros(len(latent)) if wings is None else wings)
         camera = self.describe(jnp.mean(pixel_scale_alone(bands), axis=1))
         x = self.from_latent(latent)
         rows = x.shape[1]
@@ -217,5 +238,5 @@ class ImageNetwork(nnx.Module):
         pixels = from_patches(drawn, self.patch, rows)
         flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
         sides, told = flux.shape[2:], self.describe(bands)
-        transfer = moffat(sides, bands, self.psf) * self.sharpening(sides, told)
+        transfer = moffat(sides, bands, self.psf, beta) * self.sharpening(sides, told)
         return jnp.arcsinh(spread(flux, transfer))

@@ -272,13 +272,15 @@ class ImageTask:
         valid = part["valid"]
         pixels = jnp.arcsinh(jnp.where(valid > 0, flux, 0.0))
         latent = module.encode(pixels, valid, part["told"])
-        better = latent
+        better, wings = latent, None
         if key is None and self.refined_scores:
             data = Data(flux, sigma, valid, part["known"])
-            steps, turns = self.network.refine, self.network.settle
-            better = refined(module, latent, data, steps, turns)
+            sizes = self.network
+            better, wings = refined(
+                module, latent, data, sizes.refine, sizes.settle, sizes.search
+            )
         found = self.quantized(module, better, key)
-        values = module.decode(found.values, part["asked"])
+        values = module.decode(found.values, part["asked"], wings)
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
         return Made(guess, latent, found)
 

@@ -4,10 +4,10 @@
 An image is a scene under a PSF, and the PSFs of one stamp's bands differ by up to a
 third in width. So the decoder draws each band as a camera with one and the same narrow
 PSF would see it. What a band's own PSF makes of that is the ratio of both transfer
-functions: nothing that has to be learnt. PSFs are taken for Moffat's of beta 3.5, as
-the wings of most cameras are; what others differ by is a matter of learnt shares, see
-`starlets`. That also smooths errors of single pixels, which no image under that PSF
-can have.
+functions: nothing that has to be learnt. PSFs are taken for Moffat's, with wings that
+are found from the image, see `wings`; what else they differ by is a matter of learnt
+shares, see `starlets`. That also smooths errors of single pixels, which no image under
+that PSF can have.
 """
 
 import jax.numpy as jnp
@@ -15,9 +15,16 @@ import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from aion_tokenizers.mixing import sampling_of
+from aion_tokenizers.wings import BETA
 
-_BETA = 3.5
-_RADIUS = np.float32(0.5 / np.sqrt(2 ** (1 / _BETA) - 1))  # Moffat's alpha of FWHM 1
+# Of beta: coefficients by which the transform of Moffat's profile is a polynomial times
+# exp(-s), with s = alpha times the frequency.
+_CLOSED = {
+    2.5: (1.0, 1.0),
+    3.5: (1.0, 1.0, 1 / 3),
+    4.5: (1.0, 1.0, 2 / 5, 1 / 15),
+    5.5: (1.0, 1.0, 3 / 7, 2 / 21, 1 / 105),
+}
 
 
 def spread(
@@ -56,25 +63,50 @@ def _cosines(size: int) -> Float32[np.ndarray, "n n"]:
 
 
 def moffat(
-    sides: tuple[int, int], bands: Float[Array, "b c p"], drawn: float
+    sides: tuple[int, int],
+    bands: Float[Array, "b c p"],
+    drawn: float,
+    beta: Float[Array, " b"],
 ) -> Float[Array, "b c y x"]:
-    """What turns images under a PSF `drawn` wide into those of bands.
-
-    The Fourier transform of Moffat's profile is a Matern function, for beta 3.5 in
-    closed form: (1 + s + s^2 / 3) exp(-s) with s = alpha times the frequency.
+    """What turns images under a PSF `drawn` wide, of `wings.BETA`, into those of bands.
 
     Args:
         sides: pixels along y and x.
-        bands: see `mixing.describe_bands`; those with a narrower PSF stay as they are.
+        bands: see `mixing.describe_bands`; those with a narrower PSF stay as wide.
         drawn: pixels per FWHM.
+        beta: of the bands of each image.
     """
     y, x = (frequencies(size) for size in sides)
     wave = jnp.asarray(np.hypot(y[:, None], x), jnp.float32)
-    given = np.float32(drawn) * _RADIUS
-    alpha = jnp.maximum(sampling_of(bands) * _RADIUS, given)[..., None, None]
-    ratio = _polynomial(alpha * wave) / _polynomial(given * wave)
-    return ratio * jnp.exp((given - alpha) * wave)
+    given = jnp.float32(drawn)
+    fwhm = jnp.maximum(sampling_of(bands), given)[..., None, None]
+    own = logarithm(fwhm * wave, beta[:, None, None, None])
+    return jnp.exp(own - logarithm(given * wave, jnp.float32(BETA)))
 
 
-def _polynomial(s: Array) -> Array:
-    return 1 + s + s * s * np.float32(1 / 3)
+def logarithm(
+    wave: Float[Array, "..."], beta: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Of the Fourier transform of Moffat's profile, a Matern function.
+
+    It has a closed form for half-integer beta; between those it is the cubic in
+    1 / beta through four of them, right to 2e-4 of the total flux from 2.4 to 5.
+
+    Args:
+        wave: the FWHM times the frequency in radians.
+        beta: of shapes that go with it.
+    """
+    places = np.array([1 / b for b in _CLOSED])
+    total = jnp.zeros((), jnp.float32)
+    for place, (fixed, coefficients) in enumerate(_CLOSED.items()):
+        others = np.delete(places, place)
+        share = jnp.ones((), jnp.float32)
+        for other in others:
+            scale = np.float32(1 / (places[place] - other))
+            share = share * (1 / beta - np.float32(other)) * scale
+        s = wave * np.float32(0.5 / np.sqrt(2 ** (1 / fixed) - 1))
+        value = jnp.zeros((), jnp.float32)
+        for coefficient in reversed(coefficients):
+            value = value * s + np.float32(coefficient)
+        total = total + share * (jnp.log(value) - s)
+    return total

@@ -10,7 +10,7 @@ training (Kim et al. 2018, arXiv:1802.02550) does the same.
 What is left is rounding. Latents of images descend unrounded, and then their codes are
 settled one after another, see `settling`. Spectra, whose tokens hardly overlap, gained
 nothing from that: the *rounded* values of their latents descend, with straight-through
-gradients, and then a search tries neighbouring levels, see `code_search`.
+gradients. Of both, a search then tries neighbouring levels, see `code_search`.
 
 Every object is refined by itself: its codes do not depend on the batch.
 """
@@ -41,6 +41,7 @@ from aion_tokenizers.quantizers import FSQ
 from aion_tokenizers.settling import settled
 from aion_tokenizers.spectrum_losses import huber, sigma_of
 from aion_tokenizers.spectrum_network import SpectrumAutoencoder
+from aion_tokenizers.wings import packed, unpacked, wing_codes, wing_latents
 
 WIDTH = 5.0
 """Sigmas from which residuals of spectra count linearly: cosmic rays pull no harder."""
@@ -103,8 +104,9 @@ def refined(
     data: Data,
     steps: int,
     turns: int = 0,
-) -> Float[Array, "b yt xt q"]:
-    """Latents of images after some steps, settled.
+    passes: int = 0,
+) -> tuple[Float[Array, "b yt xt q"], Float[Array, " b"]]:
+    """Latents of images after some steps, settled, and those of their PSFs' wings.
 
     Args:
         network: whose decoder and quantizer are meant.
@@ -112,23 +114,47 @@ def refined(
         data: with sides that are multiples of the patch.
         steps: of descent, at most. Each costs a pass through the decoder and back.
         turns: of `settling.settled` at most; 0 rounds all at once.
+        passes: of `code_search.searched` after them.
 
     Raises:
         ConfigError: turns with a quantizer that has no levels.
     """
     quantizer, misfit = network.quantizer, _image_misfit(network, data)
+    shape, row = latent.shape, packed(latent)
     if not turns:
-        return descended(latent, _rounded(quantizer, misfit), steps)
+
+        def rounded(row: Array) -> Array:
+            found, wings = unpacked(row, shape)
+            return jnp.sum(misfit(quantizer(found).values, wings))
+
+        found, wings = unpacked(descended(row, rounded, steps), shape)
+        return found, _known(wings, network.wings)
     if not isinstance(quantizer, FSQ):
         raise ConfigError(f"{turns} turns with {quantizer}", "Only FSQ has levels.")
-    found = approached(latent, lambda x: misfit(quantizer.relaxed(x)), steps)
-    return settled(quantizer, found, latent, misfit, turns)
+
+    def relaxed(row: Array) -> Array:
+        found, wings = unpacked(row, shape)
+        return misfit(quantizer.relaxed(found), wings)
+
+    found, wings = unpacked(approached(row, relaxed, steps), shape)
+    known = _known(wings, network.wings)
+
+    def last(values: Array) -> Array:
+        return misfit(values, known)
+
+    found = settled(quantizer, found, latent, last, turns)
+    return searched(quantizer, found, last, passes), known
+
+
+def _known(wings: Float[Array, " b"], count: int) -> Float[Array, " b"]:
+    """The nearest that have a code."""
+    return wing_latents(wing_codes(wings, count), count)
 
 
 def _image_misfit(
     network: ImageNetwork, data: Data
-) -> Callable[[Float[Array, "b yt xt q"]], Float[Array, "b yt xt"]]:
-    """Half of chi2 of what values decode to, by the patch.
+) -> Callable[[Array, Array], Float[Array, "b yt xt"]]:
+    """Half of chi2 of what values and latents of wings decode to, by the patch.
 
     Args:
         network: whose decoder is meant.
@@ -140,8 +166,8 @@ def _image_misfit(
     sigma = jnp.maximum(data.sigma, _LEAST)
     precision = jnp.where(data.valid > 0, jnp.square(1 / sigma), 0.0)
 
-    def misfit(values: Array) -> Array:
-        pixels = network.decode(values, data.bands)
+    def misfit(values: Array, wings: Array) -> Array:
+        pixels = network.decode(values, data.bands, wings)
         guess = jnp.sinh(jnp.clip(pixels, -largest, largest))
         each = 0.5 * precision * jnp.square(guess - flux)
         patches = jnp.sum(to_patches(each, network.patch), axis=(1, 3))

@@ -22,7 +22,7 @@ from aion_tokenizers.quantizers import FSQ
 STEPS = 16
 """Of descent in each turn, for the tokens that are left."""
 
-WORTH = 3.0
+WORTH = 1.0
 """Loss of log likelihood by rounding from which on a token has a turn of its own."""
 
 EVERYWHERE = 2**20
