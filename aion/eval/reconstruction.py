@@ -25,6 +25,8 @@ WEIGHT = 2.0
 """FWHM in arcsec of the Gaussian weight of second moments."""
 SURE = 50.0
 """S/N in the aperture from which on flux and shape of a band are compared."""
+RANGE = 6.0
+"""Magnitudes above the noise of a pixel within which images are scored apart."""
 STRONG = 5.0
 """Equivalent widths in Angstrom from which on lines are compared."""
 
@@ -154,6 +156,8 @@ def image_rows(question: str, seen: Sequence[Measured], guesses: Guesses) -> Row
         f", {word} quarter of objects": quarter == number
         for number, word in enumerate(("faintest", "second", "third", "brightest"))
     }
+    peak = np.concatenate([highest(s) for s in signal])
+    chosen[f", objects within {RANGE:g} mag of the noise"] = peak <= 10 ** (0.4 * RANGE)
     rows: Rows = []
     for method, found in guesses.items():
         errors = [one.errors(guess) for one, guess in zip(seen, found, strict=True)]
@@ -188,6 +192,13 @@ def mean_of(values: Float[np.ndarray, "b ..."]) -> Float64[np.ndarray, " b"]:
     """Mean of the finite values of each object; NaN without one."""
     total, count = sums(values).T
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def highest(values: Float[np.ndarray, "b ..."]) -> Float64[np.ndarray, " b"]:
+    """Largest finite value of each object; NaN without one."""
+    flat = np.where(np.isfinite(values), values, -np.inf).reshape(len(values), -1)
+    most = flat.max(axis=1, initial=-np.inf).astype(np.float64)
+    return np.where(np.isfinite(most), most, np.nan)
 
 
 def median_signal(one: Measured) -> Float64[np.ndarray, " b"]:

@@ -19,7 +19,8 @@ OBJECTS = 192
 NOTES = (
     "`error` is mean((reconstruction - truth)^2 ivar) over valid pixels. S/N is that "
     "of the noiseless truth, of spectra its median over pixels. Quarters of objects "
-    "are by their mean squared S/N per pixel. Errors of scores are standard deviations "
+    "are by their mean squared S/N per pixel; objects within some magnitudes of the "
+    "noise have no pixel brighter than that. Errors of scores are standard deviations "
     "over bootstrap samples of objects.",
     "`block mean` has one number per token and band, `PCA` as many numbers per token "
     "as the quantizer has axes, learnt on objects of the train split; neither is "

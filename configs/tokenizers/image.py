@@ -13,12 +13,13 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
 to go on from, or a bundle, such as `start=nano`, with a twelfth of the rate; `crop=N`
 the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
+`levels=8-8-8-8` those of FSQ (their product is the number of codes of any quantizer);
 `fit=N` trains the decoder of the codec in `start` and nothing else, on refined latents
-of the squares in N batches (`aion_tokenizers.image_fit`); `encoder=N` trains its
-encoder and nothing else (`aion_tokenizers.image_encoder`), of whose blocks N are new;
-`seed=N` other objects; `bands=without`: no image has HSC's y; `bands=with`: one in five
-is by the camera number 7, which nobody has built (tests/benchmarks/unseen_bands.py
-compares the two).
+of the squares in N batches (`aion_tokenizers.image_fit`), and with `axes=1` gives its
+codes an axis more; `encoder=N` trains its encoder and nothing else
+(`aion_tokenizers.image_encoder`), of whose blocks N are new; `seed=N` other objects;
+`bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
+7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 
 The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
 (`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes). Then it got the layer of
@@ -35,9 +36,12 @@ over a scene that is drawn without any PSF, the decoder was fitted anew: `fit=80
 at a rate of 4e-4 (30 visits), `fit=120,seed=6` at 3e-4 and `fit=120,seed=8` at 2.5e-4
 (40 visits; 63 minutes in all, other work beside; what describes bands was fitted too in
 the first two), with `encoder=0` before and after the last (1,300 and 1,300 steps, then
-1,000; 43 minutes). A run from nothing has these layers and blocks from its first step;
-the longest one so far was of 3,600 steps and a fit, with two blocks and the former
-layer.
+1,000; 43 minutes). Then came the wings of PSFs and a fifth axis of codes: its decoder
+once more, validated without refined codes, `fit=120,axes=1,seed=11` at 4e-4 and
+`fit=140,seed=12` at 3e-4 (4,800 and 5,600 steps; 24 minutes), then its encoder
+(`encoder=0`, 1,200 and 1,000 steps; 16 minutes). A run from nothing has these layers
+and blocks from its first step; the longest one so far was of 3,600 steps and a fit,
+with two blocks and the former layer.
 """
 
 from aion.config import parse_arg
@@ -153,7 +157,7 @@ def fit(config, batches, axes):
     config["train"] |= {
         "steps": steps,
         "accumulate": 5 if config["train"]["accumulate"] > 1 else 1,
-        "evaluate_every": -(-steps // 2),
+        "evaluate_every": steps,
         "checkpoint_every": -(-steps // 8),
     }
     return config

@@ -114,6 +114,17 @@ def test_image_rows_are_by_pixels_and_by_objects(images):
     assert value == pytest.approx(np.mean(bright**2), rel=0.02)
 
 
+def test_images_within_six_magnitudes_are_scored_apart(images):
+    bright = Measured(20 * images.flux, images.ivar, 20 * images.truth)
+    inside = np.nanmax(bright.signal, axis=(1, 2, 3)) <= 10**2.4
+    assert 0 < inside.sum() < len(inside)
+    rows = image_rows("toy", [bright], {"blank": [np.zeros_like(bright.truth)]})
+    found = {r["metric"]: r for r in rows}["error, objects within 6 mag of the noise"]
+    assert found["count"] == inside.sum()
+    expected = np.nanmean(bright.signal[inside] ** 2)
+    assert found["value"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_unknown_truth_gives_rows_without_objects(images):
     unknown = Measured(images.flux, images.ivar, np.full_like(images.truth, np.nan))
     rows = image_rows("toy", [unknown], {"blank": [images.flux]})

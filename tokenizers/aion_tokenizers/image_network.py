@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from aion.errors import ConfigError
+from aion_tokenizers import point_spread
 from aion_tokenizers.convolutions import Dense, LayerNorm, weight
 from aion_tokenizers.image_pixels import LARGEST
 from aion_tokenizers.mixing import (
@@ -29,7 +30,6 @@ from aion_tokenizers.mixing import (
     pixel_scale_alone,
     without_psf,
 )
-from aion_tokenizers.point_spread import moffat, spread
 from aion_tokenizers.quantization import Kind, Quantization, check_refinement
 from aion_tokenizers.settling import EVERYWHERE
 from aion_tokenizers.starlets import Sharpening
@@ -237,6 +237,8 @@ class ImageNetwork(nnx.Module):
         drawn = self.bands_out(x, scene, self.describe(scene))
         pixels = from_patches(drawn, self.patch, rows)
         flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
-        sides, told = flux.shape[2:], self.describe(bands)
-        transfer = moffat(sides, bands, self.psf, beta) * self.sharpening(sides, told)
-        return jnp.arcsinh(spread(flux, transfer))
+        sides, told = point_spread.beyond(flux.shape[2:]), self.describe(bands)
+        transfer = point_spread.moffat(sides, bands, self.psf, beta) * self.sharpening(
+            sides, told
+        )
+        return jnp.arcsinh(point_spread.spread(flux, transfer))

@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, Float32
 from aion_tokenizers.mixing import sampling_of
 from aion_tokenizers.wings import BETA
 
+MARGIN = 12
+"""Pixels that an image goes on beyond each of its edges."""
+
 # Of beta: coefficients by which the transform of Moffat's profile is a polynomial times
 # exp(-s), with s = alpha times the frequency.
 _CLOSED = {
@@ -28,20 +31,42 @@ _CLOSED = {
 
 
 def spread(
-    image: Float[Array, "b c y x"], transfer: Float[Array, "b c y x"]
+    image: Float[Array, "b c y x"], transfer: Float[Array, "b c y2 x2"]
 ) -> Float[Array, "b c y x"]:
-    """The image with each of its waves times a factor; edges are mirrors.
+    """The image with each of its waves times a factor.
 
-    A cosine transform (the second kind) and back, each two products with matrices,
-    which are a CPU's fastest way.
+    Beyond its edges it goes on as it came: mirrored about the value at the edge, so
+    that a source on the edge has no ridge there. Then a cosine transform (the second
+    kind) and back, each two products with matrices, which are a CPU's fastest way.
 
     Args:
         image: of any finite values.
-        transfer: factors at `frequencies` along y and x.
+        transfer: factors at `frequencies` of `beyond` along y and x.
     """
-    down, across = (_cosines(size) for size in image.shape[-2:])
-    waves = _times(down, image, across.T) * transfer
-    return _times(down.T, waves, across)
+    height, width = image.shape[-2:]
+    wide = image
+    for axis in (-2, -1):
+        wide = _continued(wide, axis)
+    down, across = (_cosines(size) for size in wide.shape[-2:])
+    waves = _times(down, wide, across.T) * transfer
+    return _times(down[:, MARGIN:][:, :height].T, waves, across[:, MARGIN:][:, :width])
+
+
+def beyond(sides: tuple[int, int]) -> tuple[int, int]:
+    """Pixels along y and x with what is beyond the edges."""
+    return sides[0] + 2 * MARGIN, sides[1] + 2 * MARGIN
+
+
+def _continued(image: Array, axis: int) -> Array:
+    """With `MARGIN` pixels more at both ends, odd about the last ones."""
+    size = image.shape[axis]
+    steps = np.arange(1, MARGIN + 1) % max(2 * size - 2, 1)
+    steps = np.minimum(steps, max(2 * size - 2, 0) - steps) if size > 1 else 0 * steps
+    first = jnp.take(image, np.array([0]), axis)
+    last = jnp.take(image, np.array([size - 1]), axis)
+    before = 2 * first - jnp.take(image, steps[::-1], axis)
+    after = 2 * last - jnp.take(image, size - 1 - steps, axis)
+    return jnp.concatenate([before, image, after], axis=axis)
 
 
 def _times(left: np.ndarray, image: Array, right: np.ndarray) -> Array:
