@@ -135,12 +135,11 @@ def codec(chosen, args):
     }
 
 
-def fit(config, batches, axes):
+def fit(config, batches):
     """The configuration for fitting the decoder to refined latents instead."""
     visits = 40  # with 220, validation was best after the first half of them
     config["codec"] |= {
         "pool": batches,
-        "axes": axes,
         "kept": 40,
         "visits": visits,
         "drop": 0.2,
@@ -220,8 +219,10 @@ def get_config(arg=None):
         "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
         "guard": {"fraction": 0.1, "armed": 500},
     }
+    if args["axes"]:  # which only a fit knows
+        config["codec"]["axes"] = args["axes"]
     if args["fit"]:
-        config = fit(config, args["fit"], args["axes"])
+        config = fit(config, args["fit"])
     if args["encoder"] >= 0:
         config = encoder(config, args["encoder"])
     return ConfigDict(config)

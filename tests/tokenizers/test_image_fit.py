@@ -295,6 +295,14 @@ def test_nonsense_is_refused(task):
         replace(task, crop=13)
     with pytest.raises(ConfigError, match="1 or more"):
         replace(task, pool=0)
+    for axes in (-1, len(task.network.levels)):
+        with pytest.raises(ConfigError, match="are new"):
+            replace(task, axes=axes)
+    unfitted = load_config("configs/tokenizers/image.py:nano,start=nano,axes=1", [])
+    with pytest.raises(ConfigError, match="axes"):
+        task_of(unfitted.to_dict())
+    fitted = load_config("configs/tokenizers/image.py:nano,start=a,fit=2,axes=1", [])
+    assert task_of(fitted.to_dict()).axes == 1
 
 
 def test_the_config_fits_a_decoder_on_request():

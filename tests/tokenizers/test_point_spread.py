@@ -73,7 +73,7 @@ def test_factors_of_waves_are_those_of_a_cosine_transform(height, width):
     expected = scipy.fft.idctn(waves * factors, 2, axes=(2, 3), norm="ortho")
     factors = jnp.broadcast_to(factors, (2, 3, *factors.shape[2:]))
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    np.testing.assert_allclose(spread(image, factors), expected[inside], atol=1e-4)
+    np.testing.assert_allclose(spread(image, factors), expected[inside], atol=5e-5)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (4, 4), (4, 12), (13, 30)])
@@ -123,10 +123,11 @@ def test_a_drawn_star_is_seen_with_the_psf_of_each_band(beta):
     factors = moffat(beyond(sides), told(wide), 3.0, own)
     found = np.asarray(spread(image, factors))
     total, given = found.sum(axis=(2, 3)), image.sum(axis=(2, 3))
-    np.testing.assert_allclose(total, given, rtol=2e-3)  # some is beyond the edges
+    np.testing.assert_allclose(total, given, rtol=1e-3)  # some is beyond the edges
     for image, fwhm in zip(found[0], wide, strict=True):
         expected = star(max(fwhm, 3.0), y, x, beta)
-        np.testing.assert_allclose(image, expected, atol=3e-3 * expected.max())
+        near = 1e-3 if beta == 3.5 else 3e-3  # where there is no closed form
+        np.testing.assert_allclose(image, expected, atol=near * expected.max())
 
 
 def test_the_widest_psfs_are_finite():

@@ -157,8 +157,7 @@ class ImageCodec:
             pixels, valid, sigma, told, asked = parts
             latent = network.encode(pixels, valid, told)
             data = Data(jnp.sinh(pixels), sigma, valid, asked)
-            told = self.config.refine, self.config.settle, self.config.search
-            latent, wings = refined(network, latent, data, *told)
+            latent, wings = refined(network, latent, data, *self.config.refinement)
             codes = network.quantizer.encode(latent)
             first = wing_codes(wings, self.config.wings)[:, None]
             return jnp.concatenate([first, codes.reshape(len(codes), -1)], axis=1)

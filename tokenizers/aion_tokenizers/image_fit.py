@@ -142,6 +142,14 @@ class ImageFit(ImageTask):
                 f"a fit with {self}",
                 "Give 1 or more of all, and a crop of whole patches.",
             )
+        network = self.network
+        if self.axes and (
+            network.quantizer != "fsq" or not 0 < self.axes < len(network.levels)
+        ):
+            raise ConfigError(
+                f"{self.axes} axes of {network.quantizer} {network.levels} are new",
+                "Give fewer than codec.network.levels, of fsq.",
+            )
 
     def build(self, key: Array) -> FittedImages:
         """The network to start from, with room for the latents."""

@@ -96,6 +96,11 @@ class ImageConfig:
         return Quantization(self.quantizer, self.levels, self.dimension)
 
     @property
+    def refinement(self) -> tuple[int, int, int]:
+        """Steps, turns and passes, as `refinement.refined` takes them."""
+        return self.refine, self.settle, self.search
+
+    @property
     def reach(self) -> int:
         """Pixels beyond its patch, on each side, that a token depends on."""
         if self.refine or self.settle:

@@ -275,10 +275,7 @@ class ImageTask:
         better, wings = latent, None
         if key is None and self.refined_scores:
             data = Data(flux, sigma, valid, part["known"])
-            sizes = self.network
-            better, wings = refined(
-                module, latent, data, sizes.refine, sizes.settle, sizes.search
-            )
+            better, wings = refined(module, latent, data, *self.network.refinement)
         found = self.quantized(module, better, key)
         values = module.decode(found.values, part["asked"], wings)
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))

@@ -44,9 +44,8 @@ def spread(
         transfer: factors at `frequencies` of `beyond` along y and x.
     """
     height, width = image.shape[-2:]
-    wide = image
-    for axis in (-2, -1):
-        wide = _continued(wide, axis)
+    margins = ((0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))
+    wide = jnp.pad(image, margins, "reflect", reflect_type="odd")
     down, across = (_cosines(size) for size in wide.shape[-2:])
     waves = _times(down, wide, across.T) * transfer
     return _times(down[:, MARGIN:][:, :height].T, waves, across[:, MARGIN:][:, :width])
@@ -55,18 +54,6 @@ def spread(
 def beyond(sides: tuple[int, int]) -> tuple[int, int]:
     """Pixels along y and x with what is beyond the edges."""
     return sides[0] + 2 * MARGIN, sides[1] + 2 * MARGIN
-
-
-def _continued(image: Array, axis: int) -> Array:
-    """With `MARGIN` pixels more at both ends, odd about the last ones."""
-    size = image.shape[axis]
-    steps = np.arange(1, MARGIN + 1) % max(2 * size - 2, 1)
-    steps = np.minimum(steps, max(2 * size - 2, 0) - steps) if size > 1 else 0 * steps
-    first = jnp.take(image, np.array([0]), axis)
-    last = jnp.take(image, np.array([size - 1]), axis)
-    before = 2 * first - jnp.take(image, steps[::-1], axis)
-    after = 2 * last - jnp.take(image, size - 1 - steps, axis)
-    return jnp.concatenate([before, image, after], axis=axis)
 
 
 def _times(left: np.ndarray, image: Array, right: np.ndarray) -> Array:
