@@ -30,6 +30,8 @@ from aion.jobs.feeds import Feed
 from aion.observation import Field, Image, Spectrum
 
 CODEC, BLANK, BLOCKS, PCA = "codec", "blank", "block mean", "PCA"
+DATA = "the noisy data"
+"""What lines measured in the data themselves are off by: a codec of them may be too."""
 AMOUNT = 0.5
 """Of recorruption: data + a s n are encoded, data - s n / a compared with."""
 LINES = "aion_tokenizers.spectrum_scores"
@@ -245,8 +247,9 @@ class Spectra(_Fluxes):
             return rows
         lines = importlib.import_module(LINES)
         level = np.concatenate([scores.median_signal(one) for one in seen])
+        data = [np.where(one.valid, one.flux, one.truth) for one in seen]
         for line, sides in lines.LINES.items():
-            for method, found in guesses.items():
+            for method, found in {**guesses, DATA: data}.items():
                 off = self._line_errors(lines, sides, seen, found)
                 for word, least in (("", -np.inf), (", S/N > 5", 5.0)):
                     where = (self.name, method, f"EW {line}{word}")

@@ -31,8 +31,9 @@ NOTES = (
     "patches, without the token that holds an object's scale.",
     f"`flux` and `ellipticity`: median error of bands with S/N > {SURE:g} within "
     f"{APERTURE:g} arcsec. `EW`: median relative error of equivalent widths above "
-    f"{STRONG:g} Angstrom in the truth. `IoU`: intersection over union of the pixels "
-    "above 0.5, or above 0 (`any value`), mean over maps with any.",
+    f"{STRONG:g} Angstrom in the truth; `the noisy data` are lines measured in the "
+    "spectra as they were encoded. `IoU`: intersection over union of the pixels above "
+    "0.5, or above 0 (`any value`), mean over maps with any.",
 )
 
 

@@ -142,6 +142,7 @@ def fit(config, batches):
         "pool": batches,
         "kept": 40,
         "visits": visits,
+        "step": 0.01,
         "drop": 0.2,
         "refined_scores": True,
     }

@@ -137,6 +137,8 @@ def test_a_run_is_scored_from_the_command_line(name, run, capsys):
     assert found["codec", "code perplexity"] >= 1
     if name == "sdss_spectrum":
         assert found["block mean", "EW h_alpha"] < 0.5
+        noisy = [found["the noisy data", f"EW h_alpha{x}"] for x in ("", ", S/N > 5")]
+        assert 0 < noisy[1] < noisy[0] < 0.5
     made = {p.name for p in (folder / "evaluation" / "plots").iterdir()}
     more = () if name == "legacy_segmentation" else ("errors", "worst")
     assert made == {f"{name}-{word}.png" for word in ("examples", *more)}

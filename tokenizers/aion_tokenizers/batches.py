@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aion.errors import DataError
@@ -48,6 +49,30 @@ def in_batches(
             pieces = [np.concatenate(pair) for pair in zip(pieces, fill, strict=True)]
         parts.append(np.asarray(function(*pieces))[:given])
     return np.concatenate(parts)
+
+
+def in_pieces(function: Callable[..., T], *parts: Any) -> T:
+    """The same inside a compiled function, for a training loop's evaluation.
+
+    Objects of a piece lie apart in the batch, so that each device that holds a part of
+    the batch has its share of every piece.
+
+    Args:
+        function: of trees of arrays with the batch first; gives such a tree.
+        parts: trees of arrays that share their first axis.
+    """
+    count = len(jax.tree.leaves(parts)[0])
+    most = min(cached() * jax.device_count(), count)
+    rows = max(n for n in range(1, most + 1) if count % n == 0)
+
+    def cut(x: Any) -> Any:
+        return jnp.moveaxis(x.reshape(rows, count // rows, *x.shape[1:]), 1, 0)
+
+    def join(x: Any) -> Any:
+        return jnp.moveaxis(x, 0, 1).reshape(count, *x.shape[2:])
+
+    found = jax.lax.map(lambda part: function(*part), jax.tree.map(cut, parts))
+    return jax.tree.map(join, found)
 
 
 def of_kind(observation: Observation, cls: type[T]) -> T:

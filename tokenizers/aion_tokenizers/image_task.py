@@ -22,6 +22,7 @@ from aion.errors import DataError
 from aion.observation import Image
 from aion.train.codec_task import Sample
 from aion_tokenizers import image_scores
+from aion_tokenizers.batches import in_pieces
 from aion_tokenizers.image import ImageCodec, quantized_scale
 from aion_tokenizers.image_network import ImageConfig, ImageNetwork
 from aion_tokenizers.image_pixels import LARGEST, Pixels, read_pixels, units
@@ -275,7 +276,11 @@ class ImageTask:
         better, wings = latent, None
         if key is None and self.refined_scores:
             data = Data(flux, sigma, valid, part["known"])
-            better, wings = refined(module, latent, data, *self.network.refinement)
+            better, wings = in_pieces(
+                lambda *some: refined(module, *some, *self.network.refinement),
+                latent,
+                data,
+            )
         found = self.quantized(module, better, key)
         values = module.decode(found.values, part["asked"], wings)
         guess = jnp.sinh(jnp.clip(values, -LARGEST, LARGEST))
