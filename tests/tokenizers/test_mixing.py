@@ -11,8 +11,11 @@ from aion.errors import DataError
 from aion.instrument import BANDS, Band
 from aion_tokenizers.image_network import ImageConfig
 from aion_tokenizers.mixing import (
+    BINS,
     FIELDS,
     TYPICAL_SAMPLING,
+    BandsOut,
+    coverage,
     describe_bands,
     pixel_scale_alone,
 )
@@ -119,3 +122,35 @@ def test_gradients_are_finite_where_nothing_is_valid(network, image):
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(state)):
         assert np.isfinite(leaf).all()
+
+
+def box(wavelength: float, width: float) -> Band:
+    return Band("box", "HSC", float(wavelength), float(width), 22.5, 0.2)
+
+
+def test_coverage_is_the_share_of_a_band_in_each_bin():
+    edges = np.geomspace(3000.0, 11_500.0, BINS + 1)
+    bands = [(3560, 1068), (3602, 669), (7000, 20), (10_000, 4000), (17_000, 3000)]
+    numbers = describe_bands([box(*band) for band in bands], None, None)
+    found = np.asarray(coverage(jnp.asarray(numbers)))[0]
+    fine = np.linspace(2000.0, 20_000.0, 1_800_001)
+    for (wavelength, width), shares in zip(bands, found, strict=True):
+        there = np.abs(fine - wavelength) < width / 2
+        counts = np.histogram(fine[there], edges)[0]
+        np.testing.assert_allclose(shares, counts / there.sum(), atol=2e-3)
+    assert found[:3].sum(axis=1) == pytest.approx(np.ones(3), abs=1e-3)
+    assert not found[4].any()
+
+
+def test_bins_tell_bands_apart_that_overlap():
+    out = BandsOut(4, 6, 3, nnx.Rngs(0))
+    bands = [box(3560, 1068), box(3602, 669)]
+    numbers = jnp.asarray(describe_bands(bands, None, None))
+    x, told = jnp.ones((1, 1, 3)), jnp.zeros((1, 2, 6))
+    before = out(x, numbers, told)
+    place = int(np.argmax(np.asarray(coverage(numbers))[0, 1]))
+    out.fine[...] = out.fine[...].at[place].set(1.0)
+    change = np.asarray(out(x, numbers, told) - before)[0, :, 0]
+    share = np.asarray(coverage(numbers))[0, :, place]
+    np.testing.assert_allclose(change, 2 * 3 * share[:, None] * np.ones(4), rtol=1e-4)
+    assert share[1] > 1.2 * share[0] > 0

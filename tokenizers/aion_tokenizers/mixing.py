@@ -34,6 +34,11 @@ FEATURES = len(FIELDS) + 2 * sum(_OCTAVES)
 _PLACES, _WAVELENGTHS = 12, (3400.0, 10_800.0)
 _LEARNT = 8
 
+BINS, _EDGES = 32, (3000.0, 11_500.0)
+"""Of the logarithm of the wavelength, by how much of each a band covers."""
+
+_FINE = 2.0  # scale of what a band covers, so that it learns as fast as `places`
+
 TYPICAL_SAMPLING = 4.3
 """Pixels per FWHM of the PSF where nobody says how wide it is."""
 
@@ -158,6 +163,22 @@ def places(numbers: Float[Array, "*b p"]) -> Float[Array, "*b k"]:
     return bumps / jnp.linalg.norm(bumps, axis=-1, keepdims=True)
 
 
+def coverage(numbers: Float[Array, "*b p"]) -> Float[Array, "*b k"]:
+    """Shares of a band in each of `BINS` bins of log wavelength.
+
+    The band is taken for a box of its equivalent width around its wavelength; what is
+    beyond the bins, from 3000 to 11,500 Angstrom, is in none.
+    """
+    middle, width = (
+        jnp.exp(numbers[..., k] * _SPREADS[k] + _CENTRES[k])
+        for k in (FIELDS.index("wavelength"), FIELDS.index("width"))
+    )
+    low, high = (middle - width / 2)[..., None], (middle + width / 2)[..., None]
+    edges = np.geomspace(*_EDGES, BINS + 1).astype(np.float32)
+    inside = jnp.minimum(high, edges[1:]) - jnp.maximum(low, edges[:-1])
+    return jnp.maximum(inside, 0.0) / (high - low)
+
+
 class BandsIn(nnx.Module):
     """Patches of all bands -> one vector per patch: the channel mixer of the encoder.
 
@@ -191,10 +212,15 @@ class BandsIn(nnx.Module):
 
 
 class BandsOut(nnx.Module):
-    """One vector per patch -> the patch of any band that is described."""
+    """One vector per patch -> the patch of any band that is described.
+
+    To the matrix of a band come those of the bins that it covers, zero at first: bands
+    that overlap, and differ by a feature of the spectra, are else nearly the same.
+    """
 
     def __init__(self, pixels: int, told: int, size: int, rngs: nnx.Rngs) -> None:
         self.kernels = BandKernels(size, pixels, told, rngs)
+        self.fine = weight(jnp.zeros((BINS, size, pixels), jnp.float32), "plain")
         self.level = Dense(told, pixels, rngs)
 
     def __call__(
@@ -203,5 +229,8 @@ class BandsOut(nnx.Module):
         numbers: Float[Array, "b c q"],
         told: Float[Array, "b c e"],
     ) -> Float[Array, "b c n p"]:
-        patches = jnp.einsum("bnd,bcdp->bcnp", x, self.kernels(numbers, told))
+        share = _FINE * coverage(numbers)
+        fine = jnp.einsum("bck,kdp->bcdp", share, self.fine[...])
+        kernels = self.kernels(numbers, told) + fine
+        patches = jnp.einsum("bnd,bcdp->bcnp", x, kernels)
         return patches + 0.1 * self.level(told)[:, :, None]
