@@ -7,8 +7,9 @@ trained matrices, one for each of a dozen places along the logarithm of the wave
 and a few whose shares a small network finds. Bands of different colour are thus apart
 from the first step (modulating one shared layer was tried, and learnt four times
 slower), and any number of bands in any order can be given, also ones that no training
-image had. Blocks are modulated by the description (FiLM, Perez et al. 2018,
-arXiv:1709.07871).
+image had. What is decoded also has matrices by the wavelengths that a band covers, by
+which bands that overlap differ. Blocks are modulated by the description (FiLM, Perez et
+al. 2018, arXiv:1709.07871).
 """
 
 from collections.abc import Sequence
