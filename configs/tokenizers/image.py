@@ -40,10 +40,11 @@ the first two), with `encoder=0` before and after the last (1,300 and 1,300 step
 once more, validated without refined codes, `fit=120,axes=1,seed=11` at 4e-4 and
 `fit=140,seed=12` at 3e-4 (4,800 and 5,600 steps; 24 minutes), then its encoder
 (`encoder=0`, 1,200 and 1,000 steps; 16 minutes), and, when images went on beyond their
-edges, the decoder again (`fit=100,seed=14` at 3e-4, 4,000 steps; 9 minutes). At last
-came the matrices by what a band covers (zeros, `aion_tokenizers.mixing`), and the
-decoder once more (`fit=90,seed=17` at 1.2e-4, 3,600 steps; 23 minutes, other work
-beside, with smaller steps of latents, which since then are in this file). A run from
+edges, the decoder again (`fit=100,seed=14` at 3e-4, 4,000 steps; 9 minutes). The
+matrices by what a band covers (`aion_tokenizers.mixing`) are zero in it: fitted
+(`fit=90,seed=17` at 1.2e-4, 3,600 steps; 23 minutes, with smaller steps of latents,
+which since then are in this file) they took a tenth off bright fictional images and
+added as much to those of HSC, so the fit was not kept. A run from
 nothing has these layers and blocks from its first step; the longest one so far was of
 3,600 steps and a fit, with two blocks and the former layer.
 """
