@@ -32,8 +32,9 @@ NOTES = (
     f"`flux` and `ellipticity`: median error of bands with S/N > {SURE:g} within "
     f"{APERTURE:g} arcsec. `EW`: median relative error of equivalent widths above "
     f"{STRONG:g} Angstrom in the truth; `the noisy data` are lines measured in the "
-    "spectra as they were encoded. `IoU`: intersection over union of the pixels above "
-    "0.5, or above 0 (`any value`), mean over maps with any.",
+    "spectra that were encoded, bad pixels filled with the truth. `IoU`: intersection "
+    "over union of the pixels above 0.5, or above 0 (`any value`), mean over maps with "
+    "any.",
 )
 
 

@@ -95,7 +95,12 @@ def without_psf(numbers: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
 
 def sampling_of(numbers: Float[Array, "*b p"]) -> Float[Array, "*b"]:
     """Pixels per FWHM of the PSF, from the numbers of a band."""
-    place = FIELDS.index("sampling")
+    return _in_units(numbers, "sampling")
+
+
+def _in_units(numbers: Float[Array, "*b p"], name: str) -> Float[Array, "*b"]:
+    """One of `FIELDS` as it was before its logarithm was standardised."""
+    place = FIELDS.index(name)
     return jnp.exp(numbers[..., place] * _SPREADS[place] + _CENTRES[place])
 
 
@@ -170,10 +175,7 @@ def coverage(numbers: Float[Array, "*b p"]) -> Float[Array, "*b k"]:
     The band is taken for a box of its equivalent width around its wavelength; what is
     beyond the bins, from 3000 to 11,500 Angstrom, is in none.
     """
-    middle, width = (
-        jnp.exp(numbers[..., k] * _SPREADS[k] + _CENTRES[k])
-        for k in (FIELDS.index("wavelength"), FIELDS.index("width"))
-    )
+    middle, width = (_in_units(numbers, name) for name in ("wavelength", "width"))
     low, high = (middle - width / 2)[..., None], (middle + width / 2)[..., None]
     edges = np.geomspace(*_EDGES, BINS + 1).astype(np.float32)
     inside = jnp.minimum(high, edges[1:]) - jnp.maximum(low, edges[:-1])
