@@ -40,13 +40,15 @@ the first two), with `encoder=0` before and after the last (1,300 and 1,300 step
 once more, validated without refined codes, `fit=120,axes=1,seed=11` at 4e-4 and
 `fit=140,seed=12` at 3e-4 (4,800 and 5,600 steps; 24 minutes), then its encoder
 (`encoder=0`, 1,200 and 1,000 steps; 16 minutes), and, when images went on beyond their
-edges, the decoder again (`fit=100,seed=14` at 3e-4, 4,000 steps; 9 minutes). The
-matrices by what a band covers (`aion_tokenizers.mixing`) are zero in it: fitted
-(`fit=90,seed=17` at 1.2e-4, 3,600 steps; 23 minutes, with smaller steps of latents,
-which since then are in this file) they took a tenth off bright fictional images and
-added as much to those of HSC, so the fit was not kept. A run from
-nothing has these layers and blocks from its first step; the longest one so far was of
-3,600 steps and a fit, with two blocks and the former layer.
+edges, the decoder again (`fit=100,seed=14` at 3e-4, 4,000 steps; 9 minutes). Then it
+got the matrices by what a band covers (`aion_tokenizers.mixing`): `fit=90,seed=17` at
+1.2e-4 (3,600 steps; 23 minutes, with smaller steps of latents, which since then are in
+this file). With one sharpening for all bands, which began at shares of 1.6, .25, .01
+and .008, and a margin that is drawn, the last were `fit=110,seed=22` at 1e-4 (3,300
+steps, and from there to 6,000 with `codec.visits=80`; 45 minutes on a slow machine) and
+`encoder=0` (800 steps). A run from nothing has these layers and blocks from its first
+step; the longest one so far was of 3,600 steps and a fit, with two blocks and the
+former layer.
 """
 
 from aion.config import parse_arg
@@ -121,6 +123,7 @@ def codec(chosen, args):
     levels = args["levels"] or ("8-8-8-8-5" if fsq else "8-8-8-8")
     network = {
         "patch": 4,
+        "margin": 2,
         "quantizer": args["quantizer"],
         "levels": tuple(map(int, levels.split("-"))),
         "refine": 240 if fsq else 20,

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import hypothesis
 import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from aion.codec import Codec, CodecBundle, codec_digest, load_codec, save_codec
-from aion.errors import AionError, DataError
+from aion.errors import AionError, ConfigError, DataError
 from aion.instrument import BANDS, Band
 from aion.modality import MODALITIES
 from aion.observation import Image, Scalar
@@ -21,6 +23,7 @@ from aion_tokenizers.image_pixels import (
     scale_codes,
     scale_values,
 )
+from aion_tokenizers.mixing import FIELDS
 
 GRIZ = tuple(BANDS[f"DES-{b}"] for b in "GRIZ")
 SIZES = ImageConfig(
@@ -31,6 +34,7 @@ SIZES = ImageConfig(
     levels=(4, 4, 4),
     scales=64,
     wings=4,
+    margin=1,
 )
 SIDE = 32
 
@@ -69,6 +73,24 @@ def test_it_is_a_codec_with_one_scale_and_one_token_per_patch(codec):
     assert again.flux.shape == image.flux.shape and np.isfinite(again.flux).all()
     for old, new in zip(before, (image.flux, image.ivar, image.mask), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_no_more_is_drawn_beyond_the_edges_than_light_comes_from():
+    assert replace(SIZES, margin=3).margin == 3
+    with pytest.raises(ConfigError, match="0 to 12 pixels"):
+        replace(SIZES, margin=4)
+
+
+def test_what_is_drawn_beyond_the_edges_shines_into_the_image():
+    network = replace(SIZES, margin=2).network(nnx.Rngs(1))
+    latent = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+    bands = jnp.zeros((1, 2, len(FIELDS)))
+    before = network.decode(latent, bands)
+    shape = network.outside.narrow.weight[...].shape
+    network.outside.narrow.weight[...] = jax.random.normal(jax.random.key(1), shape)
+    change = np.abs(np.asarray(network.decode(latent, bands) - before)).max((0, 1))
+    assert change[0].min() > 0.01 and change[:, -1].min() > 0.01
+    assert change[12:20, 12:20].max() < 1e-2 * change[0].max()
 
 
 @pytest.mark.parametrize("sides", [(4, 4), (5, 9), (31, 32), (6, 21)])

@@ -16,6 +16,7 @@ from aion_tokenizers.mixing import describe_bands, sampling_of, without_psf
 from aion_tokenizers.point_spread import (
     MARGIN,
     beyond,
+    continued,
     frequencies,
     logarithm,
     moffat,
@@ -57,10 +58,9 @@ def test_without_its_psf_a_band_is_the_same_whatever_that_is():
     assert np.any(narrow[0, 0] != narrow[0, 1])
 
 
-def continued(image: np.ndarray) -> np.ndarray:
-    """With numpy: odd about the values at the edges."""
-    wide = ((0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))
-    return np.pad(image.astype(np.float64), wide, "reflect", reflect_type="odd")
+def under(image: jax.Array, factors: jax.Array) -> np.ndarray:
+    """What goes on beyond its edges as it came, with factors."""
+    return np.asarray(spread(continued(image, MARGIN), factors, MARGIN))
 
 
 @hypothesis.settings(max_examples=6)
@@ -68,19 +68,26 @@ def continued(image: np.ndarray) -> np.ndarray:
 def test_factors_of_waves_are_those_of_a_cosine_transform(height, width):
     image = noise(2, 3, height, width)
     factors = noise(1, 1, *beyond((height, width)))
-    wide = continued(np.asarray(image))
+    wide = np.asarray(continued(image, MARGIN), np.float64)
     waves = scipy.fft.dctn(wide, 2, axes=(2, 3), norm="ortho")
     expected = scipy.fft.idctn(waves * factors, 2, axes=(2, 3), norm="ortho")
     factors = jnp.broadcast_to(factors, (2, 3, *factors.shape[2:]))
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    np.testing.assert_allclose(spread(image, factors), expected[inside], atol=5e-5)
+    np.testing.assert_allclose(under(image, factors), expected[inside], atol=5e-5)
+
+
+def test_beyond_its_edges_an_image_is_odd_about_the_values_there():
+    image, more = noise(2, 1, 20, 9), (MARGIN, MARGIN)
+    pads = ((0, 0), (0, 0), more, more)
+    expected = np.pad(np.asarray(image), pads, "reflect", reflect_type="odd")
+    np.testing.assert_allclose(continued(image, MARGIN), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (4, 4), (4, 12), (13, 30)])
 def test_any_image_stays_the_same_without_factors(sides):
     image = noise(1, 2, *sides)
     factors = jnp.ones((1, 2, *beyond(sides)))
-    np.testing.assert_allclose(spread(image, factors), image, atol=1e-5)
+    np.testing.assert_allclose(under(image, factors), image, atol=1e-5)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
@@ -89,19 +96,40 @@ def test_a_gaussian_in_frequency_is_one_in_pixels(sigma):
     y, x = (frequencies(size) for size in beyond((30, 41)))
     wave2 = np.square(y)[:, None] + np.square(x)
     factors = jnp.asarray(np.exp(-0.5 * wave2 * sigma**2), jnp.float32)[None, None]
-    flat = continued(np.asarray(image))[0, 0]
+    flat = np.asarray(continued(image, MARGIN))[0, 0]
     expected = scipy.ndimage.gaussian_filter(flat, sigma, mode="reflect", truncate=6)
     expected = expected[MARGIN:-MARGIN, MARGIN:-MARGIN]
     # At sigma 1 a Gaussian of pixels and its transform differ a little.
-    np.testing.assert_allclose(spread(image, factors)[0, 0], expected, atol=5e-3)
+    np.testing.assert_allclose(under(image, factors)[0, 0], expected, atol=5e-3)
 
 
 def test_a_source_on_the_edge_has_no_ridge_there():
     """What rises towards an edge goes on rising, under any PSF."""
     y = np.arange(30, dtype=np.float32)[:, None] * np.ones(40, np.float32)
     factors = moffat(beyond((30, 40)), told([6.0]), 2.0, jnp.full(1, 3.5))
-    found = spread(jnp.asarray(y)[None, None], factors)
+    found = under(jnp.asarray(y)[None, None], factors)
     np.testing.assert_allclose(found[0, 0, :, 20], y[:, 20], atol=0.35)
+
+
+@pytest.mark.parametrize("y", [-2.0, 0.0, 3.0])
+def test_light_from_beyond_the_edge_falls_into_the_image(y):
+    """Where it is drawn; what goes on as it came knows nothing of it."""
+    scene = star(2.0, 40 + y, 48.8)
+    expected = star(6.0, 40 + y, 48.8)[40:80, 20:80]
+    sides, beta = (40, 60), jnp.full(1, 3.5, jnp.float32)
+    factors = moffat(beyond(sides), told([6.0]), 2.0, beta)
+
+    def seen(drawn: int) -> jax.Array:
+        view = scene[40 - drawn : 80 + drawn, 20 - drawn : 80 + drawn]
+        return jnp.asarray(view)[None, None]
+
+    def error(found: np.ndarray) -> float:
+        assert found.shape == (1, 1, *sides)
+        return float(np.abs(found[0, 0] - expected).max() / expected.max())
+
+    assert error(np.asarray(spread(seen(MARGIN), factors, MARGIN))) < 0.02
+    assert error(np.asarray(spread(seen(8), factors, 8))) < 0.02
+    assert error(under(seen(0), factors)) > 0.05
 
 
 @hypothesis.given(st.floats(2.4, 5.0))
@@ -121,7 +149,7 @@ def test_a_drawn_star_is_seen_with_the_psf_of_each_band(beta):
     image = jnp.broadcast_to(star(3.0, y, x), (1, 3, *sides))
     own = jnp.full(1, beta, jnp.float32)
     factors = moffat(beyond(sides), told(wide), 3.0, own)
-    found = np.asarray(spread(image, factors))
+    found = under(image, factors)
     total, given = found.sum(axis=(2, 3)), image.sum(axis=(2, 3))
     np.testing.assert_allclose(total, given, rtol=1e-3)  # some is beyond the edges
     for image, fwhm in zip(found[0], wide, strict=True):

@@ -25,6 +25,7 @@ SIZES = {
     "told": 8,
     "levels": (4, 4, 4),
     "scales": 64,
+    "margin": 1,
 }
 CONFIG = ConfigDict(
     {

@@ -22,7 +22,7 @@ from aion_tokenizers.network_state import network_arrays, start_from
 from aion_tokenizers.quantizers import FSQ, Quantized
 
 ENCODER = ("bands_in", "encoder", "to_latent")
-DECODER = ("from_latent", "decoder", "bands_out", "sharpening")
+DECODER = ("from_latent", "decoder", "outside", "bands_out", "sharpening")
 """Parts of the network, each of which can be trained alone. What describes a band
 serves both, so then it stays as it is."""
 

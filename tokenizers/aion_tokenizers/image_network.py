@@ -11,6 +11,7 @@ matter of flux, see `point_spread`.
 No norm stands before latents and pixels: how bright a patch is must pass.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -57,8 +58,9 @@ class ImageConfig:
         search: passes of `code_search` after those.
         psf: pixels per FWHM of the PSF that the decoder draws with, before a band's
             own is laid over it, see `point_spread`.
-        planes: of the starlet transform, by which PSFs differ from what they are
-            taken for.
+        planes: of the starlet transform, by which what is drawn is made sharper.
+        margin: patches beyond each edge that the decoder draws; with 0 what it draws
+            within goes on there as it came.
     """
 
     patch: int = 4
@@ -76,12 +78,18 @@ class ImageConfig:
     search: int = 0
     psf: float = 2.0
     planes: int = 4
+    margin: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(int(n) for n in self.levels))
         sizes = (self.patch, self.width, self.told, self.scales, self.wings)
         if min(*sizes, self.planes) < 1 or not self.psf > 0:
             raise ConfigError(f"image codec with {self}", "Give positive sizes.")
+        if not 0 <= self.margin * self.patch <= point_spread.MARGIN:
+            raise ConfigError(
+                f"{self.margin} patches of {self.patch} pixels beyond each edge",
+                f"Give a margin of 0 to {point_spread.MARGIN} pixels.",
+            )
         check_refinement(self, "settle")
         check_refinement(self, "search")
         if self.search and not self.settle:
@@ -138,8 +146,8 @@ class GridDepthwise(nnx.Module):
 class GridBlock(nnx.Module):
     """x plus depthwise convolution, norm, modulation and a two-layer network."""
 
-    def __init__(self, size: int, told: int, rngs: nnx.Rngs) -> None:
-        self.spatial = GridDepthwise(size, TAPS, rngs)
+    def __init__(self, size: int, told: int, rngs: nnx.Rngs, taps: int = TAPS) -> None:
+        self.spatial = GridDepthwise(size, taps, rngs)
         self.norm = LayerNorm(size)
         self.modulate = Modulation(told, size, rngs)
         self.widen = Dense(size, 3 * size, rngs)
@@ -176,6 +184,7 @@ class ImageNetwork(nnx.Module):
     def __init__(self, config: ImageConfig, rngs: nnx.Rngs) -> None:
         pixels, width, told = config.patch**2, config.width, config.told
         self.patch, self.psf, self.wings = config.patch, config.psf, config.wings
+        self.margin = config.margin
         self.describe = Description(told, rngs)
         self.bands_in = BandsIn(pixels, told, width, rngs)
         self.encoder = nnx.List(
@@ -188,8 +197,12 @@ class ImageNetwork(nnx.Module):
         self.decoder = nnx.List(
             GridBlock(width, told, rngs) for _ in range(config.decoder_blocks)
         )
+        if config.margin:
+            self.outside = GridBlock(width, told, rngs, 2 * config.margin + 1)
+            for values in (self.outside.narrow.weight, self.outside.narrow.bias):
+                values[...] = jnp.zeros_like(values[...])  # as it came, at first
         self.bands_out = BandsOut(pixels, told, width, rngs)
-        self.sharpening = Sharpening(told, config.planes, rngs)
+        self.sharpening = Sharpening(config.planes)
         self.quantizer = config.quantization.make(rngs)
 
     def encode(
@@ -232,18 +245,41 @@ class ImageNetwork(nnx.Module):
             wings: latents of those of the PSF, see `wings`; 0 by default.
         """
         beta = beta_of(jnp.zeros(len(latent)) if wings is None else wings)
+        sides = (latent.shape[1] * self.patch, latent.shape[2] * self.patch)
+        wide = point_spread.beyond(sides)
+        transfer = point_spread.moffat(wide, bands, self.psf, beta)
+        transfer = transfer * self.sharpening(wide)
+        scene = self._scene(latent, without_psf(bands))
+        drawn = (scene.shape[2] - sides[0]) // 2
+        return jnp.arcsinh(point_spread.spread(scene, transfer, drawn))
+
+    def _scene(
+        self, latent: Float[Array, "b yt xt q"], bands: Float[Array, "b c p"]
+    ) -> Float[Array, "b c y1 x1"]:
+        """Flux over the scale before any PSF, and as far beyond the edges as it is
+        drawn. There it goes on as it came, changed by what tokens nearby say of it."""
+        told = self.describe(bands)
         camera = self.describe(jnp.mean(pixel_scale_alone(bands), axis=1))
         x = self.from_latent(latent)
-        rows = x.shape[1]
         for block in self.decoder:
             x = block(x, camera)
-        x = x.reshape(x.shape[0], -1, x.shape[-1])
-        scene = without_psf(bands)
-        drawn = self.bands_out(x, scene, self.describe(scene))
-        pixels = from_patches(drawn, self.patch, rows)
-        flux = jnp.sinh(jnp.clip(pixels, -LARGEST, LARGEST))
-        sides, told = point_spread.beyond(flux.shape[2:]), self.describe(bands)
-        transfer = point_spread.moffat(sides, bands, self.psf, beta) * self.sharpening(
-            sides, told
-        )
-        return jnp.arcsinh(point_spread.spread(flux, transfer))
+
+        def pixels(x: Array, draw: Callable[..., Array]) -> Array:
+            patches = draw(x.reshape(len(x), -1, x.shape[-1]), bands, told)
+            return from_patches(patches, self.patch, x.shape[1])
+
+        flux = jnp.sinh(jnp.clip(pixels(x, self.bands_out), -LARGEST, LARGEST))
+        if not self.margin:
+            return point_spread.continued(flux, point_spread.MARGIN)
+        wide = jnp.arcsinh(point_spread.continued(flux, self.margin * self.patch))
+        more = pixels(self._outside(x, camera), self.bands_out.without_level)
+        return jnp.sinh(jnp.clip(wide + more, -LARGEST, LARGEST))
+
+    def _outside(
+        self, x: Float[Array, "b yt xt d"], camera: Float[Array, "b e"]
+    ) -> Float[Array, "b y1 x1 d"]:
+        """Vectors of patches beyond the edges; 0 within."""
+        edge = (self.margin, self.margin)
+        wide = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
+        within = jnp.pad(jnp.ones(x.shape[1:3], x.dtype), (edge, edge))
+        return self.outside(wide, camera) * (1 - within[..., None])

@@ -232,8 +232,17 @@ class BandsOut(nnx.Module):
         numbers: Float[Array, "b c q"],
         told: Float[Array, "b c e"],
     ) -> Float[Array, "b c n p"]:
+        level = 0.1 * self.level(told)[:, :, None]
+        return self.without_level(x, numbers, told) + level
+
+    def without_level(
+        self,
+        x: Float[Array, "b n d"],
+        numbers: Float[Array, "b c q"],
+        told: Float[Array, "b c e"],
+    ) -> Float[Array, "b c n p"]:
+        """What the vectors add to the level of the band; 0 for vectors of 0."""
         share = _FINE * coverage(numbers)
         fine = jnp.einsum("bck,kdp->bcdp", share, self.fine[...])
         kernels = self.kernels(numbers, told) + fine
-        patches = jnp.einsum("bnd,bcdp->bcnp", x, kernels)
-        return patches + 0.1 * self.level(told)[:, :, None]
+        return jnp.einsum("bnd,bcdp->bcnp", x, kernels)

@@ -97,7 +97,8 @@ def filled_network(
         if shape != expected:
             raise ArtefactError(
                 f"{what}: array {name} is {shape}, not {expected}",
-                "Take config.json and weights.safetensors from the same codec.",
+                "Take config.json and weights.safetensors from the same codec; what "
+                "an older version wrote has to be trained again, see CHANGELOG.md.",
             )
     filled = [
         (path, leaf.replace(jnp.asarray(arrays[".".join(map(str, path))])))

@@ -5,9 +5,10 @@ An image is a scene under a PSF, and the PSFs of one stamp's bands differ by up 
 third in width. So the decoder draws each band as a camera with one and the same narrow
 PSF would see it. What a band's own PSF makes of that is the ratio of both transfer
 functions: nothing that has to be learnt. PSFs are taken for Moffat's, with wings that
-are found from the image, see `wings`; what else they differ by is a matter of learnt
-shares, see `starlets`. That also smooths errors of single pixels, which no image under
-that PSF can have.
+are found from the image, see `wings`; how sharp a scene is drawn is made up for by a
+few learnt shares, see `starlets`. That also smooths errors of single pixels, which no
+image under that PSF can have. Light falls in from beyond the edges too, so scenes are
+drawn beyond them.
 """
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from aion_tokenizers.mixing import sampling_of
 from aion_tokenizers.wings import BETA
 
 MARGIN = 12
-"""Pixels that an image goes on beyond each of its edges."""
+"""Pixels beyond each edge from which light falls into an image."""
 
 # Of beta: coefficients by which the transform of Moffat's profile is a polynomial times
 # exp(-s), with s = alpha times the frequency.
@@ -30,29 +31,37 @@ _CLOSED = {
 }
 
 
+def continued(image: Float[Array, "b c y x"], pixels: int) -> Float[Array, "b c y1 x1"]:
+    """The image with so many pixels more on each side, which go on as it came: mirrored
+    about the value at the edge, so that a source on the edge has no ridge there."""
+    more = (pixels, pixels)
+    return jnp.pad(image, ((0, 0), (0, 0), more, more), "reflect", reflect_type="odd")
+
+
 def spread(
-    image: Float[Array, "b c y x"], transfer: Float[Array, "b c y2 x2"]
+    image: Float[Array, "b c y1 x1"], transfer: Float[Array, "b c y2 x2"], drawn: int
 ) -> Float[Array, "b c y x"]:
     """The image with each of its waves times a factor.
 
-    Beyond its edges it goes on as it came: mirrored about the value at the edge, so
-    that a source on the edge has no ridge there. Then a cosine transform (the second
-    kind) and back, each two products with matrices, which are a CPU's fastest way.
+    What is drawn of it goes on as it ends. Then a cosine transform (the second kind)
+    and back, each two products with matrices, which are a CPU's fastest way.
 
     Args:
         image: of any finite values.
         transfer: factors at `frequencies` of `beyond` along y and x.
+        drawn: pixels, up to `MARGIN`, by which `image` goes on beyond each of the edges
+            of what is given back.
     """
-    height, width = image.shape[-2:]
-    margins = ((0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))
-    wide = jnp.pad(image, margins, "reflect", reflect_type="odd")
+    height, width = (side - 2 * drawn for side in image.shape[-2:])
+    more = (MARGIN - drawn, MARGIN - drawn)
+    wide = jnp.pad(image, ((0, 0), (0, 0), more, more), "edge")
     down, across = (_cosines(size) for size in wide.shape[-2:])
     waves = _times(down, wide, across.T) * transfer
     return _times(down[:, MARGIN:][:, :height].T, waves, across[:, MARGIN:][:, :width])
 
 
 def beyond(sides: tuple[int, int]) -> tuple[int, int]:
-    """Pixels along y and x with what is beyond the edges."""
+    """Pixels along y and x with `MARGIN` beyond the edges."""
     return sides[0] + 2 * MARGIN, sides[1] + 2 * MARGIN
 
 

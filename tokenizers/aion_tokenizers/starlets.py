@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What a band's PSF differs by, as shares of the planes of a starlet transform.
+"""What the decoder draws made sharper or softer, by shares of starlet planes.
 
 The starlet transform (isotropic undecimated wavelets: Starck, Fadili & Murtagh 2007,
 IEEE Trans. Image Process. 16, 297) takes an image apart into differences of smoothings
 with a B3 spline whose taps lie 1, 2, 4, ... pixels apart, and what is left. Adding a
 share of the finest planes sharpens an image, taking it away blurs it, and no flux is
-lost. Shares that follow from the description of a band learn what `point_spread` does
-not know of its PSF.
+lost. No network draws a scene quite as sharp as `point_spread` takes it for. The shares
+that make up for it are the same for all bands, as all are drawn from one scene: shares
+that followed from the description of a band, its PSF too, were wrong by up to 4 % of
+the light of a star where few cameras are like the one that is described.
 """
 
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32
 
-from aion_tokenizers.convolutions import Dense
+from aion_tokenizers.convolutions import weight
 from aion_tokenizers.point_spread import frequencies
 
 
@@ -35,16 +37,12 @@ def _spline(phase: np.ndarray) -> np.ndarray:
 
 
 class Sharpening(nnx.Module):
-    """The factor of each wave of each band by learnt shares of planes; at first 1."""
+    """The factor of each wave of any band by learnt shares of planes; at first 1."""
 
-    def __init__(self, told: int, planes: int, rngs: nnx.Rngs) -> None:
-        self.share = Dense(told, planes, rngs)
-        self.share.weight[...] = jnp.zeros_like(self.share.weight[...])
+    def __init__(self, planes: int) -> None:
+        self.share = weight(jnp.zeros(planes, jnp.float32), "plain")
 
-    def __call__(
-        self, sides: tuple[int, int], told: Float[Array, "b c e"]
-    ) -> Float[Array, "b c y x"]:
-        """Transfer functions of bands; `told` describes them."""
-        shares = self.share(told)
-        planes = starlets(sides, shares.shape[-1])
-        return 1 + jnp.einsum("bcn,nyx->bcyx", shares, planes)
+    def __call__(self, sides: tuple[int, int]) -> Float[Array, "y x"]:
+        """The transfer function on a grid with so many pixels along y and x."""
+        shares = self.share[...]
+        return 1 + jnp.einsum("n,nyx->yx", shares, starlets(sides, len(shares)))
