@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -157,9 +158,14 @@ class GridBlock(nnx.Module):
     def __call__(
         self, x: Float[Array, "b y x d"], told: Float[Array, "b e"]
     ) -> Float[Array, "b y x d"]:
-        hidden = self.norm(x + self.spatial(x))
-        hidden = self.modulate(hidden, told[:, None, None])
-        return x + self.scale[...] * self.narrow(jax.nn.gelu(self.widen(hidden)))
+        return x + self.change(x + self.spatial(x), told)
+
+    def change(
+        self, x: Float[Array, "b y x d"], told: Float[Array, "b e"]
+    ) -> Float[Array, "b y x d"]:
+        """What is added to each vector, of itself and what surrounds it."""
+        hidden = self.modulate(self.norm(x), told[:, None, None])
+        return self.scale[...] * self.narrow(jax.nn.gelu(self.widen(hidden)))
 
 
 def to_patches(pixels: Float[Array, "b c y x"], patch: int) -> Float[Array, "b c n p"]:
@@ -278,8 +284,25 @@ class ImageNetwork(nnx.Module):
     def _outside(
         self, x: Float[Array, "b yt xt d"], camera: Float[Array, "b e"]
     ) -> Float[Array, "b y1 x1 d"]:
-        """Vectors of patches beyond the edges; 0 within."""
-        edge = (self.margin, self.margin)
-        wide = jnp.pad(x, ((0, 0), edge, edge, (0, 0)))
-        within = jnp.pad(jnp.ones(x.shape[1:3], x.dtype), (edge, edge))
-        return self.outside(wide, camera) * (1 - within[..., None])
+        """Vectors of patches beyond the edges; 0 within.
+
+        Nothing is computed within: of four strips along the edges, as wide as what is
+        near them, the outer half is kept.
+        """
+        n, near, (rows, columns) = self.margin, self.outside.spatial, x.shape[1:3]
+        wide = jnp.pad(x, ((0, 0), (n, n), (n, n), (0, 0)))
+        strips = (
+            near(wide[:, : 2 * n])[:, :n],
+            near(wide[:, -2 * n :])[:, n:],
+            near(wide[:, :, : 2 * n])[:, n:-n, :n],
+            near(wide[:, :, -2 * n :])[:, n:-n, n:],
+        )
+        flat = [strip.reshape(len(x), -1, 1, x.shape[-1]) for strip in strips]
+        found = self.outside.change(jnp.concatenate(flat, axis=1), camera)
+        ends = np.cumsum([part.shape[1] for part in flat])[:-1]
+        parts = jnp.split(found, ends, axis=1)
+        above, below, left, right = (
+            part.reshape(strip.shape) for part, strip in zip(parts, strips, strict=True)
+        )
+        beside = [left, jnp.zeros((len(x), rows, columns, x.shape[-1]), x.dtype), right]
+        return jnp.concatenate([above, jnp.concatenate(beside, 2), below], axis=1)
