@@ -45,8 +45,9 @@ got the matrices by what a band covers (`aion_tokenizers.mixing`): `fit=90,seed=
 1.2e-4 (3,600 steps; 23 minutes, with smaller steps of latents, which since then are in
 this file). With one sharpening for all bands, which began at shares of 1.6, .25, .01
 and .008, and a margin that is drawn, the last were `fit=110,seed=22` at 1e-4 (3,300
-steps, and from there to 6,000 with `codec.visits=80`; 45 minutes on a slow machine) and
-`encoder=0` (800 steps). A run from nothing has these layers and blocks from its first
+steps; then, with `codec.visits=80`, to 4,700 of 8,500 and from there to the end of
+6,000, with the rates of as many steps; 45 minutes on a slow machine) and `encoder=0`
+(800 steps). A run from nothing has these layers and blocks from its first
 step; the longest one so far was of 3,600 steps and a fit, with two blocks and the
 former layer.
 """

@@ -24,6 +24,7 @@ from aion_tokenizers.image_pixels import (
     scale_values,
 )
 from aion_tokenizers.mixing import FIELDS
+from aion_tokenizers.point_spread import continued
 
 GRIZ = tuple(BANDS[f"DES-{b}"] for b in "GRIZ")
 SIZES = ImageConfig(
@@ -91,6 +92,29 @@ def test_what_is_drawn_beyond_the_edges_shines_into_the_image():
     change = np.abs(np.asarray(network.decode(latent, bands) - before)).max((0, 1))
     assert change[0].min() > 0.01 and change[:, -1].min() > 0.01
     assert change[12:20, 12:20].max() < 1e-2 * change[0].max()
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 5), (8, 3)])
+@pytest.mark.parametrize("margin", [1, 2, 3])
+def test_strips_along_the_edges_are_as_of_the_whole_grid(sides, margin):
+    network = replace(SIZES, margin=margin).network(nnx.Rngs(1))
+    shape = network.outside.narrow.weight[...].shape
+    network.outside.narrow.weight[...] = jax.random.normal(jax.random.key(1), shape)
+    x = jax.random.normal(jax.random.key(0), (2, *sides, SIZES.width))
+    told = jax.random.normal(jax.random.key(2), (2, SIZES.told))
+    more = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+    expected = np.array(network.outside(jnp.pad(x, more), told))
+    assert np.abs(expected[:, :margin]).min() > 0
+    expected[:, margin:-margin, margin:-margin] = 0
+    np.testing.assert_allclose(network._outside(x, told), expected, atol=1e-5)
+
+
+def test_at_first_a_scene_goes_on_as_it_came():
+    network, drawn = SIZES.network(nnx.Rngs(1)), SIZES.margin * SIZES.patch
+    latent = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+    wide = network._scene(latent, jnp.zeros((1, 2, len(FIELDS))))
+    within = wide[..., drawn:-drawn, drawn:-drawn]
+    np.testing.assert_allclose(wide, continued(within, drawn), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("sides", [(4, 4), (5, 9), (31, 32), (6, 21)])

@@ -7,8 +7,8 @@ with a B3 spline whose taps lie 1, 2, 4, ... pixels apart, and what is left. Add
 share of the finest planes sharpens an image, taking it away blurs it, and no flux is
 lost. No network draws a scene quite as sharp as `point_spread` takes it for. The shares
 that make up for it are the same for all bands, as all are drawn from one scene: shares
-that followed from the description of a band, its PSF too, were wrong by up to 4 % of
-the light of a star where few cameras are like the one that is described.
+that followed from the description of a band, its PSF too, were wrong (in one image by
+4 % of the peak of a star) where few cameras are like the one that is described.
 """
 
 import jax.numpy as jnp
