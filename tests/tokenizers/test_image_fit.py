@@ -104,7 +104,7 @@ def test_latents_go_by_adam_each_with_its_own_count():
             change, state = reference.update(slope, state)
             wanted = optax.apply_updates(wanted, change)
     np.testing.assert_allclose(descent.latent, wanted, rtol=1e-4, atol=1e-5)
-    assert descent.visits.tolist() == [4, 4]
+    assert descent.steps.tolist() == [4, 4]
 
 
 def test_a_step_moves_the_decoder_and_the_latents_of_its_squares(task):
@@ -119,7 +119,7 @@ def test_a_step_moves_the_decoder_and_the_latents_of_its_squares(task):
         moved[path[0]] = moved.get(path[0], False) or not same
     assert {name for name, changed in moved.items() if changed} == set(DECODER)
     descent = module.rows(jnp.arange(8))
-    assert descent.visits.tolist() == [0] * 4 + [2] * 4
+    assert descent.steps.tolist() == [0] * 4 + [2] * 4
     assert not np.asarray(descent.latent[:4]).any()
     away = np.abs(np.asarray(descent.latent - descent.origin))[4:].max(axis=1)
     assert (away > 0).all() and np.isfinite(metrics["sums"]["chi2"]).all()
@@ -135,7 +135,19 @@ def test_a_square_begins_where_the_codec_would_begin(task):
         module, _ = steps(task, [batch] * visits)
         descent = module.rows(jnp.arange(8))
         np.testing.assert_allclose(descent.origin[:4], wanted, rtol=1e-4, atol=1e-5)
-        assert descent.visits.tolist() == [visits] * 4 + [0] * 4
+        assert descent.steps.tolist() == [visits] * 4 + [0] * 4
+
+
+def test_moves_of_a_visit_are_those_of_as_many_visits_while_the_decoder_waits(task):
+    batch = batch_of(task)
+    once, told = steps(replace(task, moves=4), [batch], rate=1e-12)
+    often, last = steps(replace(task, visits=4 * task.visits), [batch] * 4, rate=1e-12)
+    one, four = (m.rows(jnp.arange(4)) for m in (once, often))
+    assert one.steps.tolist() == four.steps.tolist() == [4] * 4
+    np.testing.assert_allclose(one.latent, four.latent, rtol=1e-4, atol=1e-4)
+    assert told["loss"] == pytest.approx(last["loss"], rel=1e-4)
+    _, first = steps(task, [batch], rate=1e-12)
+    assert told["loss"] < first["loss"]  # latents of the last move are what is decoded
 
 
 @pytest.mark.parametrize(("accumulate", "devices"), [(2, 1), (1, 4)])
@@ -228,6 +240,18 @@ def test_bright_squares_come_first_and_leave_room_for_others(task):
         picky.collate([sample("hsc_image", 4)], np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("brightness", [1.0, 1e4])
+def test_squares_are_kept_of_all_sources_alike(task, brightness):
+    picky, kept = replace(task, kept=6, bright=0.7), []
+    for seed in range(8):
+        several = [sample(name, 12, seed) for name in ("legacy_image", "hsc_image")]
+        for one in several:
+            one.observation.flux[...] *= brightness
+        found = picky.collate(several, np.random.default_rng(seed))
+        kept += found["group"].tolist()
+    assert np.mean(kept) == pytest.approx(0.5, abs=0.2)
+
+
 def test_batches_of_a_pool_come_again_in_another_order(config):
     feeds = feeds_of(to_plain(config))
     run = feeds.iterate(0)
@@ -294,8 +318,9 @@ def test_nonsense_is_refused(task):
         replace(task, start="")
     with pytest.raises(ConfigError, match="whole patches"):
         replace(task, crop=13)
-    with pytest.raises(ConfigError, match="1 or more"):
-        replace(task, pool=0)
+    for name in ("pool", "moves"):
+        with pytest.raises(ConfigError, match="1 or more"):
+            replace(task, **{name: 0})
     for axes in (-1, len(task.network.levels)):
         with pytest.raises(ConfigError, match="are new"):
             replace(task, axes=axes)
@@ -312,4 +337,7 @@ def test_the_config_fits_a_decoder_on_request():
     task = task_of(plain)
     assert isinstance(task, ImageFit) and (task.pool, task.refined_scores) == (20, True)
     assert plain["train"]["steps"] == 20 * task.visits
+    sources = plain["data"]["sources"]
+    fictional = [s["weight"] for s in sources if s["kind"] == "fiction"]
+    assert sum(fictional) >= 0.5 * sum(s["weight"] for s in sources)
     assert not isinstance(task_of(to_plain(load_config(name))), ImageFit)

@@ -4,7 +4,7 @@
 In training by `image_task` a decoder sees the codes of the encoder; in use it sees
 refined ones, which say much more of what is bright. Here the encoder stays as it is,
 and what describes bands with it. The same squares of images come again and again. Each
-has latents of its own, which go on from visit to visit down the misfit of their rounded
+has latents of its own, which at each visit go on down the misfit of their rounded
 values, and the decoder follows (an auto-decoder: Park et al. 2019, arXiv:1901.05103).
 """
 
@@ -53,23 +53,26 @@ class Descent:
         origin: the encoder's, as of `wings.packed`, [b, n].
         latent: where they are now.
         mean, square: of the slope.
-        visits: steps made, [b].
+        steps: made, [b].
     """
 
     origin: Any
     latent: Any
     mean: Any
     square: Any
-    visits: Any
+    steps: Any
 
     def moved(self, slope: Float[Array, "b n"], rate: Array) -> "Descent":
         """After one step of Adam."""
-        visits = self.visits + 1
-        before = self.visits.astype(jnp.float32)[:, None]
+        before = self.steps.astype(jnp.float32)[:, None]
         averages = Averages(self.mean, self.square, before).after(slope)
         change = rate[:, None] * averages.direction(_CALM)
         return Descent(
-            self.origin, self.latent - change, averages.mean, averages.square, visits
+            self.origin,
+            self.latent - change,
+            averages.mean,
+            averages.square,
+            self.steps + 1,
         )
 
 
@@ -78,7 +81,7 @@ class FittedImages(nnx.Module):
 
     Attributes:
         network: of the codec.
-        origin, latent, mean, square, visits: of every square, see `Descent`.
+        origin, latent, mean, square, steps: of every square, see `Descent`.
     """
 
     def __init__(self, network: ImageNetwork, squares: int, side: int) -> None:
@@ -87,7 +90,7 @@ class FittedImages(nnx.Module):
         shape = (squares, 1 + math.prod(self.shape))
         for name in ("origin", "latent", "mean", "square"):
             setattr(self, name, nnx.Variable(jnp.zeros(shape, jnp.float32)))
-        self.visits = nnx.Variable(jnp.zeros(squares, jnp.int32))
+        self.steps = nnx.Variable(jnp.zeros(squares, jnp.int32))
 
     def rows(self, place: Int32[Array, " b"]) -> Descent:
         """Those of some squares."""
@@ -112,6 +115,8 @@ class ImageFit(ImageTask):
         bright: share of the kept ones that are `BRIGHT`, if there are so many.
         visits: that each square gets in all.
         first: steps of descent from the encoder's latents, at the first visit.
+        moves: steps of latents at each visit, after which the decoder is held against
+            the data: it should not learn to make up for what they are behind.
         step: of a latent in units of the slope's size, at the first visit; it falls
             along a cosine.
         least: added to it.
@@ -127,6 +132,7 @@ class ImageFit(ImageTask):
     bright: float = 0.65
     visits: int = 30
     first: int = 20
+    moves: int = 1
     step: float = 0.03
     least: float = 0.002
     axes: int = 0
@@ -137,7 +143,8 @@ class ImageFit(ImageTask):
                 "a decoder is fitted to the latents of a codec that is trained",
                 "Give its folder as codec.start.",
             )
-        if min(self.pool, self.kept, self.visits) < 1 or self.crop % self.network.patch:
+        least = min(self.pool, self.kept, self.visits, self.moves)
+        if least < 1 or self.crop % self.network.patch:
             raise ConfigError(
                 f"a fit with {self}",
                 "Give 1 or more of all, and a crop of whole patches.",
@@ -193,11 +200,11 @@ class ImageFit(ImageTask):
                 f"{len(peak)} squares in a batch, of which {kept} are to be kept",
                 "Give a larger data.batch, or more codec.windows.",
             )
-        bright = np.flatnonzero(peak >= BRIGHT)[: round(self.bright * kept)]
-        others = np.setdiff1d(np.arange(len(peak)), bright)
-        # Faint ones first: the bright ones among them are those that were too many.
-        others = others[np.argsort(peak[others] >= BRIGHT, kind="stable")]
-        rows = np.concatenate([bright, others])[:kept]
+        # Squares come source by source: without dice none of the last would be kept.
+        order = rng.permutation(len(peak))
+        bright, faint = order[peak[order] >= BRIGHT], order[peak[order] < BRIGHT]
+        most = round(self.bright * kept)
+        rows = np.concatenate([bright[:most], faint, bright[most:]])[:kept]
         return {k: v[rows] for k, v in batch.items()}
 
     def loss(
@@ -207,7 +214,7 @@ class ImageFit(ImageTask):
         key: Array | None,
         mesh: Mesh | None,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, "..."]]]:
-        """The misfit of what is decoded, and a step of the latents of these squares.
+        """The misfit of what is decoded after the latents of these squares moved.
 
         Without a key it is that of `ImageTask`.
         """
@@ -226,8 +233,13 @@ class ImageFit(ImageTask):
             misfit = _chi2(_decoded(still, row, shape, data), data)
             return jnp.sum(self._weights(misfit) * (misfit + far / _pixels(data)))
 
-        moved = descent.moved(jax.grad(objective)(descent.latent), self._rate(descent))
-        module.write(place, moved)
+        def move(descent: Descent, _: None) -> tuple[Descent, None]:
+            slope = jax.grad(objective)(descent.latent)
+            return descent.moved(slope, self._rate(descent)), None
+
+        descent, _ = jax.lax.scan(move, descent, None, length=self.moves)
+        descent = jax.lax.stop_gradient(descent)
+        module.write(place, descent)
         noise = part["sigma"] * np.float32(pair.excess**0.5)
         held = Data(pair.second, noise, part["valid"], part["known"])
         network = trained_alone(module.network, DECODER)
@@ -268,15 +280,15 @@ class ImageFit(ImageTask):
             origin = network.encode(pixels, data.valid, told)
             latent = packed(*refined(network, origin, data, self.first))
             zero = jnp.zeros_like(latent)
-            fresh = Descent(packed(origin), latent, zero, zero, rows.visits)
-            first = rows.visits == 0
+            fresh = Descent(packed(origin), latent, zero, zero, rows.steps)
+            first = rows.steps == 0
 
             def pick(new: Array, old: Array) -> Array:
                 return jnp.where(by_object(first, old), new, old)
 
             return jax.tree.map(pick, fresh, rows)
 
-        return jax.lax.cond(jnp.any(rows.visits == 0), begin, lambda: rows)
+        return jax.lax.cond(jnp.any(rows.steps == 0), begin, lambda: rows)
 
     def _weights(self, misfit: Float[Array, " b"]) -> Float[Array, " b"]:
         """Of images by what is wrong with them beyond their noise."""
@@ -284,7 +296,8 @@ class ImageFit(ImageTask):
         return (self.soft + excess) ** -self.evenness
 
     def _rate(self, descent: Descent) -> Float[Array, " b"]:
-        done = jnp.minimum(descent.visits.astype(jnp.float32) / self.visits, 1)
+        most = self.visits * self.moves
+        done = jnp.minimum(descent.steps.astype(jnp.float32) / most, 1)
         return self.step * (0.5 + 0.5 * jnp.cos(jnp.pi * done)) + self.least
 
 
