@@ -146,6 +146,7 @@ def codec(chosen, args):
         "windows": 3,
         "aim": 0.7,
         "drop": 0.4,
+        "calibration": 0.03,
         "refined_scores": False,
     }
 

@@ -96,6 +96,26 @@ def test_turns_keep_flux_truth_and_mask_together(task):
     assert np.std(chi[batch["valid"] > 0]) == pytest.approx(1, abs=0.03)
 
 
+def test_zero_points_are_off_in_training_and_signal_over_noise_is_not(task):
+    whole = replace(task, crop=16, drop=0.0, channels=4)
+    seen, truth = blobs("legacy_image", 400, 0)
+    known = Sample("legacy_image", replace(seen, mask=None), truth)
+    plain, off = (
+        replace(whole, calibration=size).collate([known], np.random.default_rng(1))
+        for size in (0.0, 0.05)
+    )
+    light = [m["truth"].sum(axis=(2, 3)) for m in (plain, off)]
+    colours = [np.diff(-2.5 * np.log10(x), axis=1) for x in light]
+    assert np.std(colours[1] - colours[0]) == pytest.approx(0.05 * 2**0.5, rel=0.1)
+    for name in ("truth", "flux"):  # turned and flipped in another way
+        ratios = [
+            np.sort((m[name] / m["sigma"]).reshape(400, -1)) for m in (plain, off)
+        ]
+        np.testing.assert_allclose(ratios[1], ratios[0], rtol=1e-4, atol=1e-4)
+    still = replace(whole, calibration=0.05).collate([known], None)
+    np.testing.assert_array_equal(still["truth"], whole.collate([known], None)["truth"])
+
+
 def test_squares_are_aimed_at_what_is_bright_and_keep_inside(task):
     """A single bright pixel is in every aimed square, wherever it stands."""
     seen, truth = blobs("legacy_image", 40, 3)

@@ -8,7 +8,7 @@ in units of the noise, where the truth is known.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -65,6 +65,9 @@ class ImageTask:
             images with more some are left out.
         drop: share of the images that lose one band in training, or more.
         hide: share of the images whose PSF the decoder is not told.
+        calibration: by how much zero points are off in training, mag: one sigma, drawn
+            for each image and band. A codec whose colours are those of its training
+            objects alone would correct a survey whose zero points are not perfect.
         amount: of recorruption, a.
         evenness: 1 weights images by the inverse of their misfit, so that a bright one
             counts as much as a faint one, 0 not at all.
@@ -85,6 +88,7 @@ class ImageTask:
     channels: int = 5
     drop: float = 0.25
     hide: float = 0.2
+    calibration: float = 0.0
     amount: float = 1.0
     evenness: float = 0.5
     soft: float = 0.5
@@ -131,6 +135,8 @@ class ImageTask:
                 f"{sample.modality} is a {type(image).__name__}", "Train on images."
             )
         image, truth = self._chosen(image, truth, rng)
+        if rng is not None and self.calibration:
+            image, truth = self._miscalibrated(image, truth, rng)
         pixels = read_pixels(image)
         known = np.full_like(pixels.flux, np.nan)
         if isinstance(truth, Image):
@@ -205,6 +211,18 @@ class ImageTask:
         order = np.arange(count) if rng is None else rng.permutation(count)
         kept = np.sort(order[: self.channels])
         return _with_bands(image, kept), truth and _with_bands(truth, kept)
+
+    def _miscalibrated(
+        self, image: Image, truth: Any, rng: np.random.Generator
+    ) -> tuple[Image, Any]:
+        """Both as if the zero points were off; signal over noise stays."""
+        off = self.calibration * rng.standard_normal((*image.flux.shape[:2], 1, 1))
+        gain = (10 ** (-0.4 * off)).astype(np.float32)
+        ivar = None if image.ivar is None else image.ivar / gain**2
+        image = replace(image, flux=image.flux * gain, ivar=ivar)
+        if isinstance(truth, Image):
+            truth = replace(truth, flux=truth.flux * gain)
+        return image, truth
 
     def _dropped(self, pixels: Pixels, rng: np.random.Generator) -> np.ndarray:
         """Bands to leave out, [b, c]: in `drop` of the images each with a chance of one
