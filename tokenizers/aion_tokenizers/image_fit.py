@@ -200,7 +200,7 @@ class ImageFit(ImageTask):
                 f"{len(peak)} squares in a batch, of which {kept} are to be kept",
                 "Give a larger data.batch, or more codec.windows.",
             )
-        # Squares come source by source: without dice none of the last would be kept.
+        # Squares come source by source: without dice few of the last would be kept.
         order = rng.permutation(len(peak))
         bright, faint = order[peak[order] >= BRIGHT], order[peak[order] < BRIGHT]
         most = round(self.bright * kept)
