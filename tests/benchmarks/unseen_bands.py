@@ -6,7 +6,9 @@
 
 Errors to the truth of HSC y and of all bands of an invented camera (number 7), in units
 of the noise, by a codec that never saw them, by one that did, and by a ridge regression
-of each pixel from the other bands of its image. Test cells of the mock sky.
+of each pixel from the other bands of its image. Test cells of the mock sky. Each line
+has the mean over pixels and the median over objects, of all and of those images of
+which no pixel is more than 6 magnitudes above the noise.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import numpy as np
 
 from aion.codec import load_codec
 from aion.config import load_config
+from aion.eval.reconstruction import RANGE, highest
+from aion.jobs.codec_pieces import Piece, measured
 from aion.jobs.codec_training import feeds_of
 
 INVENTED = 7
@@ -76,17 +80,38 @@ def _good(image):
 
 
 def errors(tests, band, guess):
-    """Error to the truth in units of the noise: mean over all pixels, and the median
-    over objects of their means."""
+    """Sums of squared errors to the truth in units of the noise, and pixels [b, 2]."""
     sums = []
     for (image, truth), made in zip(tests, guess, strict=True):
         good = _good(image).all(axis=1)
         square = np.square(made - truth.flux[:, band]) * image.ivar[:, band]
         total = np.where(good, square, 0).sum(axis=(1, 2))
-        sums.append(np.stack([total, good.sum(axis=(1, 2))]))
-    total, count = np.concatenate(sums, axis=1)
-    each = total[count > 0] / count[count > 0]
-    return np.array([total.sum() / count.sum(), np.median(each)])
+        sums.append(np.stack([total, good.sum(axis=(1, 2))], axis=1))
+    return np.concatenate(sums)
+
+
+def within_range(tests):
+    """Which images have no pixel in any band brighter than `RANGE` magnitudes above
+    the noise."""
+    return np.concatenate(
+        [highest(measured(Piece(*pair)).signal) for pair in tests]
+    ) <= (10 ** (0.4 * RANGE))
+
+
+def summary(sums):
+    """Of methods' sums [k, b, 2]: mean over pixels and median over objects, in a line
+    of k pairs, and the ratio of the first two means with its bootstrap error."""
+    sums = sums[:, sums[0, :, 1] > 0]
+    typical = np.median(sums[..., 0] / sums[..., 1], axis=1)
+    total = sums[..., 0].sum(1) / sums[..., 1].sum(1)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, sums.shape[1], (200, sums.shape[1]))
+    again = sums[:2, drawn, 0].sum(axis=2)
+    told = ", ".join(f"{a:.3f} / {b:.4f}" for a, b in zip(total, typical, strict=True))
+    return (
+        f"{told}; ratio {total[0] / total[1]:.2f} +- {np.std(again[0] / again[1]):.2f} "
+        f"/ {typical[0] / typical[1]:.2f} ({sums.shape[1]} images)"
+    )
 
 
 def decoded(codec, tests):
@@ -116,7 +141,7 @@ def main():
         )
         for name in ("without", "seen")
     }
-    print("error, mean over pixels / median over objects:")
+    print("error, mean over pixels / median over objects; ratio of the first two:")
     print("without, seen, ridge from the other bands, blank")
     for name, (kind, modality, settings, wanted) in SOURCES.items():
         if options.only not in (None, name):
@@ -124,6 +149,7 @@ def main():
         training = images(kind, modality, settings, options.objects, "train")
         tests = images(kind, modality, settings, options.objects, "test")
         made = {k: decoded(codec, tests) for k, codec in codecs.items()}
+        kept = within_range(tests)
         rows = []
         for band in wanted:
             others, weights = ridge(training, len(tests[0][0].bands), band)
@@ -135,15 +161,10 @@ def main():
             guesses = [[m[:, band] for m in made[k]] for k in codecs]
             guesses += [linear, [0 * m for m in linear]]
             rows.append(np.stack([errors(tests, band, g) for g in guesses]))
-            print(f"  {tests[0][0].bands[band].name}: {told(rows[-1])}")
-        mean = np.mean(rows, axis=0)
-        ratio = mean[0] / mean[1]
-        print(f"{name}: {told(mean)}; ratio {ratio[0]:.2f} / {ratio[1]:.2f}")
-
-
-def told(pairs):
-    """Means and medians of several methods."""
-    return ", ".join(f"{a:.3f} / {b:.4f}" for a, b in pairs)
+            print(f"  {tests[0][0].bands[band].name}: {summary(rows[-1])}")
+        together = np.sum(rows, axis=0)
+        print(f"{name}: {summary(together)}")
+        print(f"  within {RANGE:g} mag of the noise: {summary(together[:, kept])}")
 
 
 if __name__ == "__main__":
