@@ -21,39 +21,8 @@ codes an axis more; `encoder=N` trains its encoder and nothing else
 `bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
 7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 
-The codec of the nano bundle went on from its first 8,500 steps for 4,500 more
-(`image.py:nano,start=runs/image/best,steps=4500`, 54 minutes). Then it got the layer of
-`aion_tokenizers.starlets`, with shares fitted to 120 bright squares while their latents
-were free, and 3,400 steps; from the mean of the weights before and after those it went
-on for 5,000 at a rate of 2e-3 with `aion_tokenizers.point_spread` (48 minutes). At last
-its decoder alone was trained on refined latents: on 280, 800 and 600 squares by the
-script that `fit` was at first (32 minutes), then with `fit=60,seed=1` and 220 visits
-(the step 6,600 of 13,200 was the best; 36 minutes), and from there with
-`fit=80,seed=2,steps=2400` (12 minutes). Until then its encoder had two blocks; with
-`encoder=4` it got four more and was trained alone (the step 2,000 of 2,500 was the
-best; 31 minutes). When `aion_tokenizers.point_spread` laid Moffats instead of Gaussians
-over a scene that is drawn without any PSF, the decoder was fitted anew: `fit=80,seed=5`
-at a rate of 4e-4 (30 visits), `fit=120,seed=6` at 3e-4 and `fit=120,seed=8` at 2.5e-4
-(40 visits; 63 minutes in all, other work beside; what describes bands was fitted too in
-the first two), with `encoder=0` before and after the last (1,300 and 1,300 steps, then
-1,000; 43 minutes). Then came the wings of PSFs and a fifth axis of codes: its decoder
-once more, validated without refined codes, `fit=120,axes=1,seed=11` at 4e-4 and
-`fit=140,seed=12` at 3e-4 (4,800 and 5,600 steps; 24 minutes), then its encoder
-(`encoder=0`, 1,200 and 1,000 steps; 16 minutes), and, when images went on beyond their
-edges, the decoder again (`fit=100,seed=14` at 3e-4, 4,000 steps; 9 minutes). Then it
-got the matrices by what a band covers (`aion_tokenizers.mixing`): `fit=90,seed=17` at
-1.2e-4 (3,600 steps; 23 minutes, with smaller steps of latents, which since then are in
-this file). With one sharpening for all bands, which began at shares of 1.6, .25, .01
-and .008, and a margin that is drawn, came `fit=110,seed=22` at 1e-4 (3,300
-steps; then, with `codec.visits=80`, to 4,700 of 8,500 and from there to the end of
-6,000, with the rates of as many steps; 45 minutes on a slow machine) and `encoder=0`
-(800 steps). Then came `fit=110,seed=31` at 8e-5 with 60 visits and one move of latents
-at each (46 minutes), and from there `fit=80,seed=32` with two moves (41 minutes). In
-these two three squares of four were of fictional cameras. The last were
-`fit=44,seed=34` and `fit=32,seed=35` at 8e-5 with 26 visits (1,144 and 832 steps; 14
-and 11 minutes), of which only the latter had zero points that are off. A run from
-nothing has these layers and blocks from its first step; the longest one so far was of
-3,600 steps and a fit, with two blocks and the former layer.
+The runs that the codec of the nano bundle comes from are listed in
+tokenizers/experiments.md. A run from nothing has all of its layers from its first step.
 """
 
 from aion.config import parse_arg

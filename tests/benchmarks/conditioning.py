@@ -90,16 +90,8 @@ def errors_without_i(codec, task, batches):
     return np.concatenate(rows, axis=1)
 
 
-def main():
-    """Reads the flags and prints the numbers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--codec", type=Path, required=True)
-    parser.add_argument("--config", default="configs/tokenizers/image.py:nano")
-    options = parser.parse_args()
-    codec = load_codec(options.codec)
-    config = load_config(options.config, []).to_dict()
-    feeds = feeds_of(config, "test")
-    task = replace(task_of(config), refined_scores=True, network=codec.config)
+def told_wrongly(codec, task, feeds):
+    """Prints how much the loss rises with what is told of bands exchanged."""
     mean = loss_of(codec, task)
     squares = [feeds.batch(step * feeds.data.stay) for step in range(STEPS)]
     right = mean(squares, lambda batch: batch)
@@ -111,13 +103,40 @@ def main():
         ]
         told = ", ".join(f"{100 * rise:.1f} %" for rise in rises)
         print(f"  {name} shuffled, rise: {told}", flush=True)
+
+
+def without_i(codec, task, feeds):
+    """Prints the errors of g, r and z with i and without, and bootstrap errors."""
     pair = errors_without_i(codec, task, feeds.validation(0))
+    count = pair.shape[1]
     total, typical = pair.mean(axis=1), np.median(pair, axis=1)
+    drawn = np.random.default_rng(0).integers(0, count, (200, count))
+    again = pair[:, drawn].mean(axis=2)
     print(
-        f"error of Legacy g, r, z in {pair.shape[1]} images: mean {total[0]:.3f}, "
-        f"median {typical[0]:.4f}; with i missing {total[1]:.3f}, {typical[1]:.4f}; "
-        f"median ratio {np.median(pair[1] / pair[0]):.3f}"
+        f"error of Legacy g, r, z in {count} images: mean {total[0]:.4f}, "
+        f"median {typical[0]:.4f}; with i missing {total[1]:.4f}, {typical[1]:.4f}; "
+        f"ratio of the means {total[1] / total[0]:.3f} +- "
+        f"{np.std(again[1] / again[0]):.3f}, median ratio "
+        f"{np.median(pair[1] / pair[0]):.3f}; of 1 + error, which is what chi2 to "
+        f"other data would be, {(1 + total[1]) / (1 + total[0]):.4f}"
     )
+
+
+def main():
+    """Reads the flags and prints the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--codec", type=Path, required=True)
+    parser.add_argument("--config", default="configs/tokenizers/image.py:nano")
+    parser.add_argument("--only", choices=("told", "i"), help="one of the two")
+    options = parser.parse_args()
+    codec = load_codec(options.codec)
+    config = load_config(options.config, []).to_dict()
+    feeds = feeds_of(config, "test")
+    task = replace(task_of(config), refined_scores=True, network=codec.config)
+    if options.only != "i":
+        told_wrongly(codec, task, feeds)
+    if options.only != "told":
+        without_i(codec, task, feeds)
 
 
 if __name__ == "__main__":
