@@ -5,8 +5,8 @@
 
 The loss of squares of test images, with the encoder's own codes, when the wavelengths,
 PSF widths or pixel scales that encoder and decoder are told are exchanged between bands
-and images, over that when they are right; and the errors to the truth of other bands,
-with refined codes, when i is missing.
+and images, over that when they are right; and the loss of g, r and z of Legacy's images
+when i is missing, and their errors to the truth, with refined codes.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from flax import nnx
 from aion.codec import load_codec
 from aion.config import load_config
 from aion.jobs.codec_training import feeds_of, task_of
+from aion_tokenizers import image_scores
 from aion_tokenizers.mixing import FIELDS
+from aion_tokenizers.recorruption import recorrupt
 
 SHUFFLED = {
     "wavelength": ("wavelength",),
@@ -90,6 +92,32 @@ def errors_without_i(codec, task, batches):
     return np.concatenate(rows, axis=1)
 
 
+def losses_without_i(codec, task, batches):
+    """Mean losses in training of g, r and z of Legacy's squares, with i given and
+    without, as `loss_of` finds those of all bands."""
+    graph, state = nnx.split(codec.network)
+
+    @jax.jit
+    def loss(state, part, key, valid):
+        module = nnx.merge(graph, state)
+        pair = recorrupt(part["flux"], part["sigma"], key, task.amount)
+        noise = part["sigma"] * np.float32(np.hypot(1, task.amount))
+        seen = part | {"valid": valid}
+        guess = task.through(module, seen, pair.first, noise, key).guess
+        return image_scores.misfit(guess, pair, part, task.evenness, task.soft)[0]
+
+    found = []
+    for batch in batches:
+        legacy = (batch["group"] == 0) & batch["valid"].any(axis=(2, 3))[:, 2]
+        part = {k: v[legacy] for k, v in batch.items()}
+        given, kept = part["valid"], part["valid"].copy()
+        kept[:, 2] = 0
+        part = image_scores.with_shares(part | {"valid": kept})
+        key = jax.random.key(0)
+        found.append([float(loss(state, part, key, v)) for v in (given, kept)])
+    return np.mean(found, axis=0)
+
+
 def told_wrongly(codec, task, feeds):
     """Prints how much the loss rises with what is told of bands exchanged."""
     mean = loss_of(codec, task)
@@ -103,6 +131,11 @@ def told_wrongly(codec, task, feeds):
         ]
         told = ", ".join(f"{100 * rise:.1f} %" for rise in rises)
         print(f"  {name} shuffled, rise: {told}", flush=True)
+    given, missing = losses_without_i(codec, task, squares)
+    print(
+        f"loss of Legacy g, r, z: {given:.4f}; with i missing {missing:.4f}, "
+        f"{100 * (missing / given - 1):+.1f} %"
+    )
 
 
 def without_i(codec, task, feeds):
