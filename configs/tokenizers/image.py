@@ -12,12 +12,14 @@ that AION-1's codec was trained with, for accelerators; nobody has run it yet.
 
 Arguments: `nano`, `aion1` or `official`; `steps=N` the length; `start=FOLDER` a codec
 to go on from, or a bundle, such as `start=nano`, with a twelfth of the rate; `crop=N`
-the pixels of a square that is trained on; `quantizer=vq` (or lfq, with as many codes);
-`levels=8-8-8-8` those of FSQ (their product is the number of codes of any quantizer);
+the pixels of a square that is trained on; `quantizer=vq` or `lfq`, whose codes are not
+settled or searched; `levels=8-8-8-8` those of FSQ, whose product is the number of codes
+of any quantizer (20,480 by default of FSQ, 4,096 of the others);
 `fit=N` trains the decoder of the codec in `start` and nothing else, on refined latents
 of the squares in N batches (`aion_tokenizers.image_fit`), and with `axes=1` gives its
 codes an axis more; `encoder=N` trains its encoder and nothing else
-(`aion_tokenizers.image_encoder`), of whose blocks N are new; `seed=N` other objects;
+(`aion_tokenizers.image_encoder`), with N new blocks; `fit` and `encoder` have rates and
+lengths of their own; `seed=N` other objects;
 `bands=without`: no image has HSC's y; `bands=with`: one in five is by the camera number
 7, which nobody has built (tests/benchmarks/unseen_bands.py compares the two).
 

@@ -72,14 +72,16 @@ def square_errors(module, batch, task):
 
 
 def errors_without_i(codec, task, batches):
-    """Errors to the truth of g, r and z of Legacy's images [n], with i and without."""
+    """Errors to the truth of g, r and z of Legacy's images that have an i [2, n], with
+    i and without; scales of images and told depths are those with i."""
     graph, state = nnx.split(codec.network)
     found = jax.jit(
         lambda state, part: square_errors(nnx.merge(graph, state), part, task)
     )
     rows = []
     for batch in batches:
-        legacy = batch["group"] == 0
+        there = batch["valid"].any(axis=(2, 3))
+        legacy = (batch["group"] == 0) & there[:, 2] & there[:, [0, 1, 3]].any(axis=1)
         part = {k: v[legacy] for k, v in batch.items()}
         kept = part["valid"].copy()
         kept[:, 2] = 0
@@ -93,8 +95,9 @@ def errors_without_i(codec, task, batches):
 
 
 def losses_without_i(codec, task, batches):
-    """Mean losses in training of g, r and z of Legacy's squares, with i given and
-    without, as `loss_of` finds those of all bands."""
+    """Mean misfits in training of g, r and z of Legacy's squares, with i given and
+    without: what `loss_of` has, but for the terms of latents and codes. Scales of
+    images and told depths are those with i."""
     graph, state = nnx.split(codec.network)
 
     @jax.jit
@@ -133,7 +136,7 @@ def told_wrongly(codec, task, feeds):
         print(f"  {name} shuffled, rise: {told}", flush=True)
     given, missing = losses_without_i(codec, task, squares)
     print(
-        f"loss of Legacy g, r, z: {given:.4f}; with i missing {missing:.4f}, "
+        f"misfit of Legacy g, r, z: {given:.4f}; with i missing {missing:.4f}, "
         f"{100 * (missing / given - 1):+.1f} %"
     )
 

@@ -42,7 +42,7 @@ def images(kind, modality, settings, objects, split):
         "modality": modality,
         "settings": {"sample": "imaging", **settings},
     }
-    config["data"] |= {"sources": (source,), "batch": 64}
+    config["data"] |= {"sources": (source,), "batch": 32}
     (feed,) = feeds_of(config, split).feeds
     found = []
     step = 0
