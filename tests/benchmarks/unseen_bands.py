@@ -18,7 +18,7 @@ import numpy as np
 
 from aion.codec import load_codec
 from aion.config import load_config
-from aion.eval.reconstruction import RANGE, highest
+from aion.eval.reconstruction import RANGE, highest, middle, ratio, row, sums
 from aion.jobs.codec_pieces import Piece, measured
 from aion.jobs.codec_training import feeds_of
 
@@ -81,13 +81,12 @@ def _good(image):
 
 def errors(tests, band, guess):
     """Sums of squared errors to the truth in units of the noise, and pixels [b, 2]."""
-    sums = []
-    for (image, truth), made in zip(tests, guess, strict=True):
-        good = _good(image).all(axis=1)
-        square = np.square(made - truth.flux[:, band]) * image.ivar[:, band]
-        total = np.where(good, square, 0).sum(axis=(1, 2))
-        sums.append(np.stack([total, good.sum(axis=(1, 2))], axis=1))
-    return np.concatenate(sums)
+    found = []
+    for pair, made in zip(tests, guess, strict=True):
+        one = measured(Piece(*pair))
+        square = np.square(made - one.truth[:, band]) * one.ivar[:, band]
+        found.append(sums(square, one.valid.all(axis=1)))
+    return np.concatenate(found)
 
 
 def within_range(tests):
@@ -98,19 +97,19 @@ def within_range(tests):
     ) <= (10 ** (0.4 * RANGE))
 
 
-def summary(sums):
+def summary(pairs):
     """Of methods' sums [k, b, 2]: mean over pixels and median over objects, in a line
     of k pairs, and the ratio of the first two means with its bootstrap error."""
-    sums = sums[:, sums[0, :, 1] > 0]
-    typical = np.median(sums[..., 0] / sums[..., 1], axis=1)
-    total = sums[..., 0].sum(1) / sums[..., 1].sum(1)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, sums.shape[1], (200, sums.shape[1]))
-    again = sums[:2, drawn, 0].sum(axis=2)
-    told = ", ".join(f"{a:.3f} / {b:.4f}" for a, b in zip(total, typical, strict=True))
+    pairs = pairs[:, pairs[0, :, 1] > 0]
+    typical = [middle(one[:, 0] / one[:, 1]) for one in pairs]
+    numbers = zip(map(ratio, pairs), typical, strict=True)
+    told = ", ".join(f"{a:.3f} / {b:.4f}" for a, b in numbers)
+    # All methods are scored on the same pixels.
+    both = pairs[:2, :, 0].T
+    means = row(("", "", ""), both, lambda v: float(v[:, 0].sum() / v[:, 1].sum()))
     return (
-        f"{told}; ratio {total[0] / total[1]:.2f} +- {np.std(again[0] / again[1]):.2f} "
-        f"/ {typical[0] / typical[1]:.2f} ({sums.shape[1]} images)"
+        f"{told}; ratio {means['value']:.2f} +- {means['error']:.2f} "
+        f"/ {typical[0] / typical[1]:.2f} ({len(both)} images)"
     )
 
 
