@@ -11,7 +11,7 @@ import dataclasses
 import types
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,19 @@ def _parse(key: str, text: str, default: Any) -> Any:
         raise ConfigError(
             f"config argument {key}={text} is not of type {kind}", f"Give a {kind}."
         ) from None
+
+
+def option(options: Mapping[str, Any], key: str, word: str) -> Any:
+    """What a word of a config argument stands for.
+
+    Raises:
+        ConfigError: it stands for nothing; lists the words there are.
+    """
+    if word not in options:
+        raise ConfigError(
+            f"config argument {key}={word}", f"Choose one of {', '.join(options)}."
+        )
+    return options[word]
 
 
 def find_config(name: str) -> Path:

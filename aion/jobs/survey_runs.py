@@ -8,7 +8,7 @@ trained ones are taken from their folders, all others are fitted on training cel
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class SurveyData:
     Attributes:
         source: `kind`, a word of `feeds.SOURCES`, and its `settings`.
         bundle: folder or name of a bundle; "" makes one.
+        refinement: how long codes are sought, by the name of a codec in the bundle:
+            the arguments of its `with_refinement`. Others do as they were saved.
         trained: codecs of a bundle to be made.
         fitted: of a bundle to be made: `name` of each modality, and `codec` (a word, or
             `word` and its fitter's arguments) where it is not the usual one.
@@ -61,6 +63,7 @@ class SurveyData:
 
     source: Mapping[str, Any]
     bundle: str = ""
+    refinement: Mapping[str, Sequence[int]] = field(default_factory=dict)
     trained: tuple[TrainedCodec, ...] = ()
     fitted: tuple[Mapping[str, Any], ...] = ()
     objects: int = 20_000
@@ -102,16 +105,49 @@ def prepare_bundle(job: Job) -> CodecBundle:
     """
     data, folder = survey_data(job.config), job.workdir / BUNDLE
     claim(job.workdir, job.config)
-    if data.bundle:
-        return CodecBundle.load(bundle_folder(data.bundle))
+    shipped = bundle_folder(data.bundle) if data.bundle else None
+    if shipped and not data.refinement:
+        return CodecBundle.load(shipped)
     if not folder.exists():
-        bundle = make_bundle(data, job)
+        bundle = CodecBundle.load(shipped) if shipped else make_bundle(data, job)
+        bundle = with_refinement(bundle, data.refinement)
         try:
             bundle.save(folder)
         except (ArtefactError, OSError):
             if not folder.exists():
                 raise
     return CodecBundle.load(folder)
+
+
+def with_refinement(
+    bundle: CodecBundle, wanted: Mapping[str, Sequence[int]]
+) -> CodecBundle:
+    """The bundle whose codecs seek their codes for another while.
+
+    Args:
+        bundle: as it was saved.
+        wanted: as `SurveyData.refinement`.
+
+    Raises:
+        ConfigError: a codec that is not there or seeks nothing, or other numbers than
+            it takes.
+    """
+    codecs = dict(bundle.codecs)
+    able = sorted(n for n, c in codecs.items() if hasattr(c, "with_refinement"))
+    for name, numbers in wanted.items():
+        if name not in able:
+            raise ConfigError(
+                f"data.refinement: codec {name!r} cannot be told how long to seek",
+                f"Those that can are {', '.join(able) or 'none'}.",
+            )
+        try:
+            codecs[name] = codecs[name].with_refinement(*numbers)
+        except TypeError as error:
+            raise ConfigError(
+                f"data.refinement.{name} is {numbers!r}",
+                f"Give what with_refinement of a {type(codecs[name]).__name__} takes.",
+            ) from error
+    return CodecBundle(codecs, bundle.serves)
 
 
 def make_bundle(data: SurveyData, job: Job) -> CodecBundle:

@@ -14,7 +14,7 @@ Arguments: `nano` or `aion1`, `steps=N` the length, `start=FOLDER` a codec
 to go on from.
 """
 
-from aion.config import parse_arg
+from aion.config import option, parse_arg
 
 SIZES = {
     "nano": {
@@ -37,7 +37,7 @@ def get_config(arg=None):
     from ml_collections import ConfigDict
 
     args = parse_arg(arg, size="nano", steps=0, start="")
-    chosen = SIZES[args["size"]]
+    chosen = option(SIZES, "size", args["size"])
     return ConfigDict(
         {
             "codec": {

@@ -27,7 +27,7 @@ The runs that the codec of the nano bundle comes from are listed in
 tokenizers/experiments.md. A run from nothing has all of its layers from its first step.
 """
 
-from aion.config import parse_arg
+from aion.config import option, parse_arg
 
 SIZES = {
     "nano": {
@@ -183,7 +183,7 @@ def get_config(arg=None):
         encoder=-1,
         seed=0,
     )
-    chosen = SIZES[args["size"]]
+    chosen = option(SIZES, "size", args["size"])
     bands = "real" if args["size"] == "official" else args["bands"]
     config = {
         "codec": codec(chosen, args),

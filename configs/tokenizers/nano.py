@@ -11,10 +11,12 @@ tokenizers/README.md. With --config=configs/tokenizers/nano.py:bundle=nano nothi
 to be trained, and `data.source` may name your own files.
 
 Arguments: `runs=FOLDER` holds the trainings, `objects=N` of the sky that is tokenized,
-`bundle=NAME` a bundle that exists, a folder or "nano".
+`bundle=NAME` a bundle that exists, a folder or "nano"; `effort=quick` or `least` seeks
+codes of images and spectra for a shorter while than `full`, which is as codecs are
+saved. All of them decode; tokenizers/README.md has errors and costs.
 """
 
-from aion.config import parse_arg
+from aion.config import option, parse_arg
 
 TRAINED = {
     "image": ("legacy_image", "hsc_image"),
@@ -56,11 +58,19 @@ def fitted():
     )
 
 
+EFFORTS = {
+    "full": {},
+    "quick": {"image": (60, 4), "spectrum": (10,)},
+    "least": {"image": (0,), "spectrum": (0,)},
+}
+"""Of images: steps of descent, and turns in which codes are settled."""
+
+
 def get_config(arg=None):
     """The configuration; `arg` is "objects=20000,bundle=nano"."""
     from ml_collections import ConfigDict
 
-    args = parse_arg(arg, runs="runs", objects=20_000, bundle="")
+    args = parse_arg(arg, runs="runs", objects=20_000, bundle="", effort="full")
     return ConfigDict(
         {
             "data": {
@@ -73,6 +83,7 @@ def get_config(arg=None):
                     },
                 },
                 "bundle": args["bundle"],
+                "refinement": option(EFFORTS, "effort", args["effort"]),
                 "trained": tuple(
                     {
                         "name": word,

@@ -21,7 +21,7 @@ to go on from, or a bundle, such as `start=nano`; `quantizer=fsq`, `lfq` or `vq`
 4,096 codes each; `evenness=E`: 1 lets faint spectra count as much as bright ones.
 """
 
-from aion.config import parse_arg
+from aion.config import option, parse_arg
 
 SIZES = {
     "nano": {
@@ -100,7 +100,7 @@ def get_config(arg=None):
     from ml_collections import ConfigDict
 
     args = parse_arg(arg, size="nano", steps=0, quantizer="fsq", start="", evenness=1.0)
-    chosen = SIZES[args["size"]]
+    chosen = option(SIZES, "size", args["size"])
     return ConfigDict(
         {
             "codec": codec(chosen, args),

@@ -12,7 +12,7 @@ from aion.codec import CodecBundle, save_codec
 from aion.config import load_config
 from aion.data.shards import ShardSet
 from aion.errors import ConfigError
-from aion.jobs.survey_runs import part_of_array
+from aion.jobs.survey_runs import part_of_array, with_refinement
 from aion_tokenizers.field import FieldCodec
 from aion_tokenizers.field_network import FieldSizes
 
@@ -22,7 +22,7 @@ def get_config():
     return ConfigDict({{"data": {{
         "source": {{"kind": "files",
                     "settings": {{"path": {path!r}, "on_bad": "quarantine"}}}},
-        "bundle": "",
+        "bundle": {bundle!r}, "refinement": {refinement!r},
         "trained": {trained!r},
         "fitted": (
             {{"name": "ra"}}, {{"name": "gaia_parallax"}},
@@ -43,9 +43,10 @@ def sky(tmp_path_factory):
 
 @pytest.fixture
 def config(sky, tmp_path):
-    def write(trained=()):
-        path = tmp_path / "config.py"
-        path.write_text(CONFIG.format(path=str(sky / "gaia"), trained=trained))
+    def write(trained=(), bundle="", refinement=()):
+        path, chosen = tmp_path / "config.py", {"trained": trained, "bundle": bundle}
+        chosen |= {"path": str(sky / "gaia"), "refinement": dict(refinement)}
+        path.write_text(CONFIG.format(**chosen))
         return f"--config={path}"
 
     return write
@@ -114,6 +115,36 @@ def test_trained_and_fitted_codecs_make_one_bundle(config, tmp_path, capsys):
     content = json.loads((tmp_path / "run/shards/manifest.json").read_text())
     assert content["modalities"]["legacy_segmentation"]["absent"] == 90
     assert "the middle 16 x 16 pixels" in capsys.readouterr().out
+
+
+def test_a_run_seeks_codes_as_long_as_it_is_told(config, tmp_path):
+    wanted = {"image": (3, 1), "spectrum": (4,)}
+    run(config(bundle="nano"), f"--workdir={tmp_path / 'full'}", "--codecs-only")
+    assert not (tmp_path / "full" / "bundle").exists(), "the shipped one is enough"
+    flag = config(bundle="nano", refinement=wanted)
+    run(flag, f"--workdir={tmp_path / 'short'}", "--codecs-only")
+    nano = CodecBundle.load("nano")
+    short = CodecBundle.load(tmp_path / "short" / "bundle")
+    assert short.codec("hsc_image").config.refinement == (3, 1, 0)
+    spectra = short.codec("sdss_spectrum").sizes
+    assert (spectra.refine, spectra.search) == (4, 0)
+    assert short.space == nano.space, "the same tokens"
+    differs = {n for n, digest in short.digests.items() if digest != nano.digests[n]}
+    assert differs == {"image", "spectrum"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "match"),
+    [
+        ({"ra": (3,)}, "image, spectrum"),
+        ({"picture": (3,)}, "image, spectrum"),
+        ({"spectrum": (3, 1, 1)}, "SpectrumCodec"),
+        ({"image": (-1,)}, "0 or more"),
+    ],
+)
+def test_seeking_that_a_codec_does_not_know_is_refused(wanted, match):
+    with pytest.raises(ConfigError, match=match):
+        with_refinement(CodecBundle.load("nano"), wanted)
 
 
 @pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "0/0"])
