@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: the whole way once, and one line for everything that is wrong."""
+"""The command line: the whole way once, what an old run refuses, help."""
 
 import json
 import subprocess
@@ -10,94 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.toy_run import changed, flags, one_line, write_home
 
 import aion
 from aion import cli
-from aion.errors import DataError
 from aion.eval.predictions import Predictions
-
-CONFIG = '''
-"""A tiny run for tests."""
-from aion.config import parse_arg
-
-
-def get_config(arg=None):
-    from ml_collections import ConfigDict
-
-    args = parse_arg(arg, steps=2)
-    bands = [f"sdss_mag_{b}" for b in "ugriz"]
-    scalar = {"survey": "sdss", "kind": "scalar", "unit": "mag(AB)", "jitter": 0.02}
-    codec = {"word": "empirical", "bins": 16}
-    rows = [scalar | {"name": n, "column": n[-1], "codec": codec} for n in bands]
-    rows += [
-        {"name": "sdss_color_gr", "difference": bands[1:3], "codec": codec},
-        {
-            "name": "redshift",
-            "column": "redshift",
-            "codec": {"word": "coarse_fine", "coarse": 16, "fine": 8},
-        },
-        {"name": "object_class", "kind": "category", "column": "class"},
-    ]
-    given = (*bands, "sdss_color_gr")
-    return ConfigDict(
-        {
-            "data": {
-                "modalities": tuple(rows),
-                "object_id": ("plate", "mjd", "fiberid"),
-                "ra": "ra",
-                "dec": "dec",
-                "copies": 1,
-                "seed": 0,
-                "split": {"nside": 16, "folds": 2, "fold": 0, "validation": 0.0},
-            },
-            "model": {
-                "size": "nano",
-                "width": 16,
-                "heads": 2,
-                "hidden": 16,
-                "encoder_layers": 1,
-                "decoder_layers": 1,
-            },
-            "mask": {"policy": "whole", "named": 0.5},
-            "requests": (
-                {"name": "z", "given": given, "asked": ("redshift", "object_class")},
-            ),
-            "budgets": ({"inputs": 8, "targets": 4, "batch": 32},),
-            "weight_exponent": 0.5,
-            "optimizer": {"learning_rate": 1e-3, "warmup": 0.5},
-            "train": {"steps": args["steps"], "seed": 0, "checkpoint_every": 1},
-            "mesh": {"replica": 1, "fsdp": -1, "tensor": 1},
-            "evaluate": {
-                "requests": (
-                    {
-                        "name": "redshift",
-                        "given": given,
-                        "asked": "redshift",
-                        "where": {"object_class": "GALAXY"},
-                    },
-                    {"name": "class", "given": given, "asked": "object_class"},
-                )
-            },
-        }
-    )
-'''
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     """A folder with a config and a catalogue."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "tiny.py").write_text(CONFIG)
-    assert (
-        cli.main(["simulate", "--objects", "400", "--out", f"{folder}/sky.parquet"])
-        == 0
-    )
-    return folder
-
-
-def flags(home: Path, workdir: Path, catalog: str | None = "sky.parquet") -> list[str]:
-    chosen = [f"--config={home}/tiny.py", f"--workdir={workdir}"]
-    return chosen + ([f"--catalog={home}/{catalog}"] if catalog else [])
+    return write_home(tmp_path_factory.mktemp("cli"))
 
 
 def untrained(config, shards, space, workdir, **rest):
@@ -139,15 +62,6 @@ def test_quickstart_with_training(home, tmp_path):
     metrics = (tmp_path / "w/metrics.jsonl").read_text().splitlines()
     assert json.loads(metrics[-1])["step"] == 2
     assert (tmp_path / "w/evaluation/scores.md").exists()
-
-
-def one_line(capsys, *words: str) -> str:
-    """The error on stderr: one line that holds some words."""
-    error = capsys.readouterr().err
-    assert error.startswith("aion: ") and error.count("\n") == 1, error
-    for word in words:
-        assert word in error, error
-    return error
 
 
 def test_quickstart_pools_folds_and_goes_on(home, run, capsys):
@@ -257,68 +171,10 @@ def test_info_shows_modalities_runs_and_bundles(run, capsys):
     assert "object_class" in capsys.readouterr().out
 
 
-def changed(home: Path, **columns) -> str:
-    """The catalogue with some columns replaced (None: dropped)."""
-    table = pq.read_table(home / "sky.parquet")
-    for name, values in columns.items():
-        table = table.drop_columns([name])
-        if values is not None:
-            table = table.append_column(name, values)
-    name = "-".join(columns) + ".parquet"
-    pq.write_table(table, home / name)
-    return name
-
-
-def test_unknown_column(home, tmp_path, capsys):
-    name = changed(home, g=None)
-    assert cli.main(["tokenize", *flags(home, tmp_path / "w", name)]) == 2
-    one_line(capsys, "has no column 'g'")
-    assert not (tmp_path / "w").exists(), "nothing is left behind"
-
-
-def test_wrong_unit(home, tmp_path, capsys):
-    table = pq.read_table(home / "sky.parquet")
-    field = pa.field("g", pa.float64(), metadata={"unit": "km"})
-    column = table.column_names.index("g")
-    table = table.set_column(column, field, table["g"].combine_chunks())
-    pq.write_table(table, home / "unit.parquet")
-    assert cli.main(["tokenize", *flags(home, tmp_path / "w", "unit.parquet")]) == 2
-    one_line(capsys, "column g", "km", "mag")
-
-
-def test_empty_file(home, tmp_path, capsys):
-    pq.write_table(
-        pq.read_table(home / "sky.parquet").slice(0, 0), home / "none.parquet"
-    )
-    assert cli.main(["train", *flags(home, tmp_path / "w", "none.parquet")]) == 2
-    one_line(capsys, "has no rows")
-
-
-def test_all_nan_column(home, tmp_path, capsys):
-    name = changed(home, r=pa.array(np.full(400, np.nan)))
-    assert cli.main(["tokenize", *flags(home, tmp_path / "w", name)]) == 2
-    one_line(capsys, "column r", "NaN")
-
-
 def test_a_mended_catalogue_does_not_slip_into_an_old_run(home, run, capsys):
     name = changed(home, z=pa.array(np.full(400, 17.0)))
     assert cli.main(["train", *flags(home, run / "fold-0", name)]) == 2
     one_line(capsys, "another")
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("--config.train.stepz=3", ("stepz",)),
-        ("--config.train.steps=many", ("steps",)),
-        ("--confg.train.steps=3", ("unknown argument --confg.train.steps=3",)),
-        ("--config.train.steps", ("unknown argument",)),
-    ],
-)
-def test_misspelt_config_keys(home, tmp_path, capsys, override, words):
-    assert cli.main(["train", *flags(home, tmp_path / "w"), override]) == 2
-    one_line(capsys, *words)
-    assert not (tmp_path / "w").exists()
 
 
 def test_missing_workdirs_and_files(home, run, tmp_path, capsys):
@@ -339,13 +195,6 @@ def test_missing_workdirs_and_files(home, run, tmp_path, capsys):
     one_line(capsys, "missing.csv")
 
 
-def test_a_folder_of_something_else_is_refused_untouched(home, tmp_path, capsys):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    assert cli.main(["quickstart", *flags(home, tmp_path)]) == 2
-    one_line(capsys, "is not empty", "thesis.tex")
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
-
-
 def test_a_run_of_another_config_is_refused(home, run, capsys):
     other = "--config.optimizer.learning_rate=0.5"
     assert cli.main(["train", *flags(home, run / "fold-0"), other]) == 2
@@ -364,48 +213,6 @@ def test_questions_that_cannot_be_asked(home, run, tmp_path, capsys):
     existing = f"--out={home}/sky.parquet"
     assert cli.main(["sample", *where, "--ask=redshift", existing]) == 2
     one_line(capsys, "exists")
-
-
-def test_unknown_stages_and_flags(capsys):
-    assert cli.main(["trian"]) == 2
-    one_line(capsys, "trian", "--help")
-    assert cli.main(["evaluate"]) == 2
-    one_line(capsys, "--workdir", "aion evaluate --help")
-    assert cli.main(["info", "--verbose"]) == 2
-    one_line(capsys, "unknown argument --verbose")
-
-
-def test_a_traceback_only_with_debug(capsys):
-    with pytest.raises(DataError):
-        cli.main(["simulate", "--objects=0", "--out=x", "--debug"])
-    assert cli.main(["simulate", "--objects=0", "--out=x"]) == 2
-    assert "Traceback" not in one_line(capsys, "0 objects")
-
-
-@pytest.mark.parametrize(
-    ("raised", "status", "words"),
-    [
-        (KeyboardInterrupt(), 130, ("interrupted", "goes on")),
-        (OSError(28, "No space left on device", "shard-0"), 2, ("shard-0", "No space")),
-        (ZeroDivisionError("division by zero"), 1, ("ZeroDivisionError", "--debug")),
-    ],
-)
-def test_other_ends_are_one_line_too(monkeypatch, capsys, raised, status, words):
-    def explode(*arguments):
-        raise raised
-
-    monkeypatch.setattr("aion.mocksky.catalog.write_catalog", explode)
-    assert cli.main(["simulate", "--out=nowhere.parquet"]) == status
-    one_line(capsys, *words)
-
-
-def test_a_stopped_run_says_how_to_go_on(home, tmp_path, monkeypatch, capsys):
-    from aion.train.loop import Outcome
-
-    ended = Outcome(3, finished=False, metrics={})
-    monkeypatch.setattr("aion.train.pretrain.pretrain", lambda *a, **k: ended)
-    assert cli.main(["train", *flags(home, tmp_path / "w")]) == 130
-    one_line(capsys, "stopped at step 3", "goes on")
 
 
 def test_help_has_an_example_for_every_stage(capsys):

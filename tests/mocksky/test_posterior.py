@@ -1,142 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""The exact posterior against brute force, and against the truth of fresh objects.
+"""The exact posterior against brute force.
 
 The oracle shares no code with the library: dense sums in float64 with scipy's normal
 distribution, and rejection sampling.
 """
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 from scipy.stats import norm
+from tests.mocksky.toy_classes import (
+    BANDS,
+    DEPTH,
+    colours,
+    fresh,
+    passes,
+    selected,
+    toy,
+)
 
 from aion.errors import ConfigError, DataError
-from aion.eval.calibration import calibration_error, ks_statistic
-from aion.mocksky.cells import ClassPrior, Limit, cells, trapezoid
+from aion.mocksky.cells import trapezoid
 from aion.mocksky.evidence import Evidence
-from aion.mocksky.family import Family
-from aion.mocksky.likelihood import log_integrals, log_probability
-from aion.mocksky.objects import KINDS
 from aion.mocksky.posterior import ExactPosterior, Settings
-from aion.mocksky.redshifts import RedshiftPosterior
-from aion.mocksky.sightings import sightings
-from aion.mocksky.sky import BAND_NAMES, Sky
-from aion.mocksky.sums import Summer, single
-from aion.mocksky.universe import universe
-
-BANDS = ("SDSS-U", "SDSS-G", "SDSS-R", "SDSS-I", "SDSS-Z")
-DEPTH = 10 ** (-0.4 * (np.array([22.15, 23.13, 22.7, 22.2, 20.71]) - 22.5)) / 5
-KNOTS = np.array([0.0, 0.15, 0.4])
-WAVELENGTH = np.array([3550.0, 4700.0, 6200.0, 7500.0, 8900.0])
-DUST = np.array([4.2, 3.3, 2.3, 1.7, 1.3])
-LIMITS = {
-    "STAR": (Limit("SDSS-R", 14.0, 19.5),),
-    "GALAXY": (Limit("SDSS-R", 14.5, 18.5),),
-    "QSO": (Limit("SDSS-I", 15.0, 19.1), Limit("SDSS-G", 16.0, 20.5)),
-}
-SHARE = {"STAR": 0.3, "GALAXY": 0.5, "QSO": 0.2}
-
-
-def toy_class(kind, spectra, points, farthest, rng, alike=1.0):
-    """A class whose colours are those of a step that moves through the bands."""
-    place = np.linspace(np.log(1.01), np.log1p(farthest), points)
-    place = place if points > 1 else np.zeros(1)
-    density = np.ones((spectra, 1))
-    if points > 1:
-        rise, fall = rng.uniform(1, 3, (2, spectra, 1))
-        density = place**rise * np.exp(-place / (fall * 0.2 * place[-1]))
-        density /= np.trapezoid(density, place, axis=1)[:, None]
-    red = rng.uniform(0, 1, (spectra, 1, 1))
-    step = 1 / (1 + np.exp((4000 * np.exp(place)[:, None] - WAVELENGTH) / 400))
-    colour = (0.4 + red) * (1 - step) + red * np.array([1.1, 0.4, 0, -0.2, -0.3])
-    colour = alike * (colour + rng.normal(0, 0.05, (spectra, 1, 5)))
-    dust = DUST * (1 + 0.05 * red) * KNOTS[:, None, None, None]
-    weight = rng.gamma(2.0, size=spectra)
-    family = Family(
-        kind=kind,
-        wavelength=np.linspace(1e3, 1e4, 3),
-        flux=np.ones((spectra, 3), np.float32),
-        weight=weight / weight.sum(),
-        novel=np.arange(spectra) == spectra - 1,
-        redshift=np.expm1(place),
-        redshift_density=density,
-        magnitude_mean=17.5 + 2 * place + rng.normal(0, 0.2, (spectra, 1)),
-        magnitude_sigma=rng.uniform(0.6, 1.0, spectra),
-        parameters={},
-    )
-    tracks = colour + dust - 0.3 * (KNOTS**2)[:, None, None, None]
-    return ClassPrior(family, SHARE[kind], LIMITS[kind], BANDS, KNOTS, tracks)
-
-
-def toy(points=(1, 10, 10), spectra=(3, 4, 3), seed=3, alike=0.5):
-    rng = np.random.default_rng(seed)
-    parts = zip(KINDS, spectra, points, (0.0, 0.5, 3.0), strict=True)
-    return [toy_class(*part, rng, alike) for part in parts]
-
-
-def colours(one, sed, low, share, ebv):
-    """Colours between grid points `low` and the next, [b, c]."""
-    high = np.minimum(low + 1, len(one.family.redshift) - 1)
-    tracks = np.moveaxis(one.tracks, 0, -1)
-    share = share[:, None, None]
-    at = tracks[sed, low] * (1 - share) + tracks[sed, high] * share
-    fit = np.polynomial.polynomial.polyfit(KNOTS, at.reshape(-1, len(KNOTS)).T, 2)
-    powers = ebv[:, None] ** np.arange(3)
-    return np.einsum("ebc,be->bc", fit.reshape(3, *at.shape[:2]), powers)
-
-
-def fresh(one, count, ebv, rng, depth, zero_point, novel=False):
-    """Objects of a class without selection: redshift, flux [b, 5]."""
-    family = one.family
-    sed = rng.choice(len(family), count, p=family.weights(novel=novel))
-    low, share = np.zeros(count, int), np.zeros(count)
-    place = np.log1p(family.redshift)
-    if len(place) > 1:
-        fine = np.linspace(place[0], place[-1], 40 * (len(place) - 1) + 1)
-        middle = (fine[1:] + fine[:-1]) / 2
-        for k in range(len(family)):
-            rows = np.flatnonzero(sed == k)
-            chance = np.interp(middle, place, family.redshift_density[k])
-            which = rng.choice(len(middle), len(rows), p=chance / chance.sum())
-            at = fine[which] + rng.uniform(size=len(rows)) * np.diff(fine)[0]
-            low[rows] = np.clip(np.searchsorted(place, at) - 1, 0, len(place) - 2)
-            share[rows] = (at - place[low[rows]]) / np.diff(place)[0]
-    high = np.minimum(low + 1, len(place) - 1)
-    mean = family.magnitude_mean
-    mean = mean[sed, low] * (1 - share) + mean[sed, high] * share
-    magnitude = rng.normal(mean, family.magnitude_sigma[sed])[:, None]
-    shifted = magnitude + colours(one, sed, low, share, ebv) + zero_point
-    true = 10 ** (-0.4 * (shifted - 22.5))
-    flux = rng.normal(true, np.sqrt(depth**2 + (0.02 * true) ** 2))
-    redshift = np.expm1(place[low] * (1 - share) + place[high] * share)
-    return redshift, flux
-
-
-def passes(one, flux):
-    good = np.ones(len(flux), bool)
-    with np.errstate(invalid="ignore"):
-        magnitude = 22.5 - 2.5 * np.log10(flux)
-    for limit in one.limits:
-        seen = magnitude[:, BANDS.index(limit.band)]
-        good &= (seen > limit.bright) & (seen < limit.faint)
-    return good
-
-
-def selected(classes, count, seed, depth=DEPTH, zero_point=0.0):
-    """Selected objects: kind, redshift, E(B-V), flux."""
-    rng = np.random.default_rng(seed)
-    kind = rng.choice(3, count, p=[one.share for one in classes])
-    ebv = np.exp(rng.normal(-3.3, 0.5, count))
-    redshift, flux = np.zeros(count), np.zeros((count, 5))
-    for number, one in enumerate(classes):
-        left = np.flatnonzero(kind == number)
-        while len(left):
-            z, f = fresh(one, len(left), ebv[left], rng, depth, zero_point)
-            good = passes(one, f)
-            redshift[left[good]], flux[left[good]] = z[good], f[good]
-            left = left[~good]
-    return kind, redshift, ebv, flux
 
 
 def brute_force(classes, evidence, row, novel=False):
@@ -307,26 +193,6 @@ def test_what_is_left_out_does_not_matter():
             assert np.nanmax(gap) < 2e-4
 
 
-def test_probability_of_an_interval_like_scipy():
-    rng = np.random.default_rng(0)
-    sigma = 10 ** rng.uniform(-2, 3, 5000)
-    middle, width = rng.normal(0, 6, 5000), 10 ** rng.uniform(-5, 1.5, 5000)
-    ends = [sigma * (middle - width / 2), sigma * (middle + width / 2), sigma]
-    low, high, sigma = (x.astype(np.float32).astype(float) for x in ends)
-    low[:100], high[100:200] = -np.inf, np.inf
-    low[200], high[200] = -np.inf, np.inf
-    keep = low < high
-    a, b = (low / sigma)[keep], (high / sigma)[keep]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        flip = np.nan_to_num(a + b) > 0
-        a, b = np.where(flip, -b, a), np.where(flip, -a, b)
-        thin = -(((a + b) / 2) ** 2) / 2 + np.log((b - a) / np.sqrt(2 * np.pi))
-        wide = log_ndtr(b) + np.log1p(-np.exp(log_ndtr(a) - log_ndtr(b)))
-    expected = np.where(b - a < 1e-3, thin, wide)
-    args = (jnp.asarray(x[keep], jnp.float32) for x in (low, high, sigma))
-    np.testing.assert_allclose(log_probability(*args), expected, rtol=2e-6, atol=2e-6)
-
-
 def test_narrow_intervals_are_fluxes_and_endless_ones_nothing(sky):
     classes, ebv, flux = sky
     exact = ExactPosterior(classes, BANDS)
@@ -346,74 +212,6 @@ def test_narrow_intervals_are_fluxes_and_endless_ones_nothing(sky):
     )
     nothing = Evidence.fluxes(BANDS, absent, depth=DEPTH, ebv=ebv)
     np.testing.assert_array_equal(exact.kind(endless), exact.kind(nothing))
-
-
-@pytest.fixture(scope="module")
-def fresh_objects():
-    classes = toy(points=(1, 100, 120), spectra=(6, 6, 6), seed=4, alike=0.25)
-    depth = 8 * DEPTH
-    kind, redshift, ebv, flux = selected(classes, 1200, 7, depth)
-    return classes, kind, redshift, Evidence.fluxes(BANDS, flux, depth=depth, ebv=ebv)
-
-
-def test_calibrated_on_fresh_objects(fresh_objects):
-    classes, kind, redshift, evidence = fresh_objects
-    exact = ExactPosterior(classes, BANDS)
-    chance, answer = exact.kind_and_redshift(evidence)
-    assert 0.02 < np.mean(chance.argmax(axis=1) != kind) < 0.5
-    for number in range(3):
-        said, happened = chance[:, number], kind == number
-        error = np.sqrt(np.sum(said * (1 - said)))
-        assert abs(np.sum(said - happened)) < 3 * error
-        assert calibration_error(said, happened) < 0.03
-    pit = answer.pit(redshift, seed=0)
-    assert ks_statistic(pit) < 1.63 / np.sqrt(len(pit))
-    for number in (1, 2):
-        rows = np.flatnonzero(kind == number)
-        known = exact.redshift(evidence.take(rows), KINDS[number])
-        assert ks_statistic(known.pit(redshift[rows])) < 1.63 / np.sqrt(len(rows))
-
-
-def test_calibrated_given_tokens(fresh_objects):
-    classes, kind, redshift, evidence = fresh_objects
-    edges = np.sinh(np.linspace(-4, 9, 60))
-    token = np.searchsorted(edges, evidence.low) - 1
-    rows = np.flatnonzero(kind == 1)
-    bins = Evidence.bins(
-        BANDS,
-        edges[token][rows],
-        edges[token + 1][rows],
-        depth=evidence.depth[rows],
-        ebv=evidence.ebv[rows],
-    )
-    exact = ExactPosterior(classes, BANDS)
-    coarse, fine = (
-        exact.redshift(bins, "GALAXY"),
-        exact.redshift(evidence.take(rows), "GALAXY"),
-    )
-    assert ks_statistic(coarse.pit(redshift[rows])) < 1.63 / np.sqrt(len(rows))
-    gain = fine.log_density(redshift[rows]) - coarse.log_density(redshift[rows])
-    assert gain.mean() > 0.1
-
-
-def test_unknown_depth(fresh_objects):
-    classes, kind, redshift, _ = fresh_objects
-    factors, weight = np.array([1.0, 60.0]), np.array([0.6, 0.4])
-    exact = ExactPosterior(classes, BANDS)
-    parts = []
-    for seed, factor in enumerate(factors):
-        made = selected(classes, int(600 * weight[seed]), seed, DEPTH * factor)
-        parts.append((*made, np.tile(DEPTH * factor, (len(made[0]), 1))))
-    kind, redshift, ebv, flux, depth = map(np.concatenate, zip(*parts, strict=True))
-    rows = np.flatnonzero(kind == 1)
-    evidence = Evidence.fluxes(BANDS, flux, depth=depth, ebv=ebv).take(rows)
-    settings = Settings(factors[:, None] * DEPTH, np.zeros((2, 5)), weight)
-    known = exact.redshift(evidence, "GALAXY")
-    unknown = exact.redshift(evidence, "GALAXY", settings=settings)
-    assert ks_statistic(unknown.pit(redshift[rows])) < 1.63 / np.sqrt(len(rows))
-    gain = known.log_density(redshift[rows]) - unknown.log_density(redshift[rows])
-    assert gain.mean() > 0.0
-    assert unknown.std.mean() > known.std.mean()
 
 
 def test_one_setting_is_a_known_depth(sky):
@@ -442,45 +240,6 @@ def test_impossible_evidence_is_nan(sky):
         assert np.isnan(numbers).tolist() == [True, False]
 
 
-def test_density_is_consistent_with_itself():
-    rng = np.random.default_rng(0)
-    edges = np.expm1(np.linspace(0.01, 1.0, 21))
-    nodes = rng.gamma(0.5, size=(5, 21))
-    total = ((nodes[:, 1:] + nodes[:, :-1]) / 2).sum(axis=1) * np.diff(np.log1p(edges))[
-        0
-    ]
-    nodes /= total[:, None]
-    posterior = RedshiftPosterior(edges, nodes[:, :-1], nodes[:, 1:])
-    np.testing.assert_allclose(posterior.probabilities.sum(axis=1), 1.0)
-    levels = np.array([0.01, 0.3, 0.5, 0.99])
-    quantiles = posterior.quantile(levels)
-    for level, values in zip(levels, quantiles, strict=True):
-        np.testing.assert_allclose(posterior.cdf(values), level, atol=1e-12)
-    np.testing.assert_array_equal(posterior.median, quantiles[2])
-    z = np.expm1(np.linspace(0.01, 1.0, 200_001))
-    row = RedshiftPosterior(edges, posterior.left[:1], posterior.right[:1])
-    many = RedshiftPosterior(
-        edges, *(np.repeat(x, len(z), axis=0) for x in (row.left, row.right))
-    )
-    density = np.exp(many.log_density(z))
-    np.testing.assert_allclose(np.trapezoid(density, z), 1.0, rtol=1e-4)
-    np.testing.assert_allclose(np.trapezoid(density * z, z), row.mean[0], rtol=1e-4)
-    variance = np.trapezoid(density * (z - row.mean[0]) ** 2, z)
-    np.testing.assert_allclose(np.sqrt(variance), row.std[0], rtol=1e-3)
-    draws = posterior.draw(4000, seed=0)
-    for column in range(5):
-        one = RedshiftPosterior(
-            edges,
-            np.repeat(posterior.left[column : column + 1], 4000, axis=0),
-            np.repeat(posterior.right[column : column + 1], 4000, axis=0),
-        )
-        assert ks_statistic(one.pit(draws[:, column])) < 1.63 / np.sqrt(4000)
-    with pytest.raises(DataError, match="probabilities"):
-        posterior.quantile(1.5)
-    with pytest.raises(DataError, match="one redshift per object"):
-        posterior.cdf(np.zeros(3))
-
-
 def test_errors_name_the_fix(sky):
     classes, ebv, flux = sky
     with pytest.raises(ConfigError, match="in the order STAR"):
@@ -505,44 +264,6 @@ def test_errors_name_the_fix(sky):
         exact.redshift(unlimited, "STAR")
 
 
-def test_gaussians_have_a_closed_form():
-    # One band at the calibration floor is nearly a Gaussian in magnitude, and the
-    # integral is then one too, of the summed variances.
-    one = toy_class("GALAXY", 1, 2, 0.02, np.random.default_rng(2))
-    family = one.family
-    magnitude = family.magnitude_mean[0, 0] + np.linspace(-2, 2, 9)
-    colour = one.tracks[0, 0, 0, 2]
-    cell = {
-        "kind": np.ones(1, np.int32),
-        "mean": family.magnitude_mean[0, :1].astype(np.float32),
-        "sigma": family.magnitude_sigma.astype(np.float32),
-        "colour": one.colour(BANDS)[0, :1],
-    }
-    free = ClassPrior(family, 1.0, (), BANDS, KNOTS, one.tracks)
-    span = Summer(cells([free], BANDS, novel=True), 0.0).span(np.zeros(1))
-    for m in magnitude:
-        flux = np.full((1, 5), np.nan)
-        flux[0, 2] = 10 ** (-0.4 * (m + colour - 22.5))
-        evidence = Evidence.fluxes(BANDS, flux, depth=1e-4, ebv=0.0)
-        ready = sightings(evidence, np.full((1, 5), -np.inf), span, 8.5)
-        seen = {k: jnp.asarray(single(v[0])) for k, v in ready.integral.items()}
-        seen |= {k: jnp.zeros((3, 5)) for k in ("low", "high")}
-        found = log_integrals(
-            {k: jnp.asarray(v) for k, v in cell.items()},
-            seen,
-            jnp.zeros(1, jnp.int32),
-            nodes=int(ready.nodes[0]),
-            points=(2,),
-            intervals=(),
-        )
-        per_mag = np.log(10) / 2.5
-        wide = np.hypot(family.magnitude_sigma[0], 0.02 / per_mag)
-        expected = norm.logpdf(m, family.magnitude_mean[0, 0], wide)
-        expected -= np.log(per_mag * flux[0, 2])
-        total = float(found[0]) + ready.log_unit[0]
-        np.testing.assert_allclose(total, expected, atol=2e-3)
-
-
 def test_pieces_of_evidence(sky):
     classes, ebv, flux = sky
     evidence = Evidence.fluxes(BANDS, flux, depth=DEPTH, ebv=ebv)
@@ -558,43 +279,3 @@ def test_pieces_of_evidence(sky):
     np.testing.assert_array_equal(exact.kind(some), exact.kind(same))
     with pytest.raises(DataError, match="different bands"):
         Evidence.concatenate([evidence, evidence.arranged(BANDS[::-1])])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sample", "bands"),
-    [("sdss", BANDS), ("sky", ("DES-G", "DES-R", "DES-I", "DES-Z", "WISE-W1"))],
-)
-def test_calibrated_on_the_true_population(sample, bands):
-    count = 10_000
-    population = universe(Sky(count, seed=12), sample)
-    kind, redshift, test, seen = [], [], [], []
-    for block in population.sky.blocks():
-        here = population.sky.conditions(block.cell)
-        truth, photometry = population.draw(block)
-        kind.append(truth.kind)
-        redshift.append(truth.redshift)
-        test.append(np.full(len(truth), here.test))
-        known = {"depth": here.depth, "zero_point": here.zero_point}
-        seen.append(
-            Evidence.fluxes(BAND_NAMES, photometry.flux, ebv=truth.ebv, **known)
-        )
-    kind, redshift, test = map(np.concatenate, (kind, redshift, test))
-    evidence = Evidence.concatenate(seen).given(bands)
-    pit, chance = np.zeros(count), np.zeros((count, 3))
-    for novel in (False, True):
-        rows = np.flatnonzero(test == novel)
-        exact = ExactPosterior.of(population, bands, novel=novel)
-        chance[rows], answer = exact.kind_and_redshift(evidence.take(rows))
-        pit[rows] = answer.pit(redshift[rows], seed=0)
-        few = evidence.take(rows[:5])
-        whole = ExactPosterior.of(population, bands, novel=novel, lost=0.0)
-        np.testing.assert_allclose(whole.kind(few), chance[rows[:5]], atol=1e-4)
-        gap = whole.redshift(few).probabilities - answer.probabilities[:5]
-        assert np.abs(gap).sum(axis=1).max() < 2e-4
-    assert ks_statistic(pit) < 0.015
-    for number in range(3):
-        said, happened = chance[:, number], kind == number
-        error = np.sqrt(np.sum(said * (1 - said)))
-        assert abs(np.sum(said - happened)) < 3.5 * error
-        assert calibration_error(said, happened) < 0.01

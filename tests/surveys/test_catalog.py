@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Catalogue files of every format: values, units, partitions, and what is an error."""
+"""Catalogue files of every format: values, units, columns and partitions."""
 
 import csv
 
@@ -9,89 +9,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.surveys.toy_catalog import (
+    WRITERS,
+    numbers,
+    plain,
+    read_all,
+    source_of,
+    write_csv,
+)
 
 from aion.errors import ConfigError, DataError, UnitError
 from aion.hashes import text_hashes
 from aion.observation import Category, Coefficients, Scalar
 from aion.records import Records, RecordSource
 from aion.surveys.catalog import CatalogSource, Report
-from aion.surveys.tables import READERS
-
-COLUMNS = {"mag": "r_mag", "kind": "class", "size": "size"}
-
-
-def numbers(count=10):
-    """Rows as plain lists: ids, positions, a magnitude with a gap, labels, sizes."""
-    rng = np.random.default_rng(0)
-    mag = np.round(rng.normal(20, 1, count), 6)
-    mag[1] = np.nan
-    labels = np.array(["STAR", "GALAXY", ""] * count)[:count]
-    return {
-        "plate": np.arange(count) // 4 + 266,
-        "fiber": np.arange(count) % 4,
-        "ra": np.round(rng.uniform(0, 360, count), 6),
-        "dec": np.round(rng.uniform(-90, 90, count), 6),
-        "r_mag": mag,
-        "class": labels,
-        "size": rng.integers(1, 9, count),
-    }
-
-
-def write_csv(path, data):
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(data)
-        for row in zip(*data.values(), strict=True):
-            writer.writerow(["" if v != v else v for v in row])
-
-
-def write_parquet(path, data):
-    arrays = {k: pa.array(v, from_pandas=True) for k, v in data.items()}
-    meta = {"r_mag": {"unit": "mag"}, "ra": {"unit": "deg"}}
-    schema = pa.schema(
-        [pa.field(k, a.type, metadata=meta.get(k)) for k, a in arrays.items()]
-    )
-    table = pa.table(list(arrays.values()), schema=schema)
-    pq.write_table(table, path, row_group_size=4)
-
-
-def write_fits(path, data):
-    columns = []
-    for name, values in data.items():
-        kind = values.dtype.kind
-        code = {"i": "J", "f": "D", "U": "8A"}[kind]
-        unit = {"r_mag": "mag", "ra": "deg"}.get(name)
-        columns.append(fits.Column(name, code, unit=unit, array=values))
-    fits.BinTableHDU.from_columns(columns).writeto(path)
-
-
-def write_astropy(path, data):
-    table = Table(data, masked=True)
-    table["r_mag"] = MaskedColumn(data["r_mag"], mask=np.isnan(data["r_mag"]))
-    table["r_mag"].unit, table["ra"].unit = u.mag, u.deg
-    kind = "ascii.ecsv" if path.suffix == ".ecsv" else "votable"
-    table.write(path, format=kind)
-
-
-WRITERS = {
-    ".csv": write_csv,
-    ".parquet": write_parquet,
-    ".fits": write_fits,
-    ".ecsv": write_astropy,
-    ".vot": write_astropy,
-}
-
-
-def source_of(path, columns=None, **rest):
-    rest = {"labels": ("kind",), "object_id": ("plate", "fiber")} | rest
-    return CatalogSource(path, columns or COLUMNS, **rest)
-
-
-def read_all(source):
-    return [r for part in source.partitions() for r in source.read(part)]
 
 
 @pytest.fixture(params=WRITERS)
@@ -106,10 +40,6 @@ def csv_file(tmp_path):
     path = tmp_path / "table.csv"
     write_csv(path, numbers())
     return path
-
-
-def plain(values):
-    return np.asarray(getattr(values, "value", values))
 
 
 @pytest.mark.parametrize("rows", [3, 100])
@@ -294,59 +224,6 @@ def test_column_that_is_not_numeric(any_file):
     source = source_of(any_file, {"mag": "class"})
     with pytest.raises(DataError, match=r"column class is not numeric.*'STAR'"):
         read_all(source)
-
-
-def test_no_file_and_unknown_ending(tmp_path):
-    with pytest.raises(DataError, match=r"no file .*t\.csv"):
-        source_of(tmp_path / "t.csv")
-    (tmp_path / "t.xls").write_text("x")
-    with pytest.raises(DataError, match=r"'\.xls'.*\.csv, \.parquet"):
-        source_of(tmp_path / "t.xls")
-
-
-@pytest.mark.parametrize("ending", READERS)
-def test_empty_files_are_one_line(tmp_path, ending):
-    (tmp_path / f"t{ending}").write_bytes(b"")
-    with pytest.raises(DataError, match="is empty"):
-        source_of(tmp_path / f"t{ending}")
-
-
-@pytest.mark.parametrize("ending", WRITERS)
-def test_files_without_rows_are_one_line(tmp_path, ending):
-    path = tmp_path / f"t{ending}"
-    WRITERS[ending](path, {k: v[:0] for k, v in numbers().items()})
-    with pytest.raises(DataError, match="has no rows"):
-        read_all(source_of(path))
-
-
-def test_csv_of_blank_lines_has_no_rows(tmp_path):
-    (tmp_path / "t.csv").write_text("plate,fiber,ra,dec,r_mag,class,size\n\n\n")
-    with pytest.raises(DataError, match="has no rows"):
-        read_all(source_of(tmp_path / "t.csv"))
-
-
-@pytest.mark.parametrize("ending", WRITERS)
-def test_truncated_files_are_one_line(tmp_path, ending):
-    path = tmp_path / f"t{ending}"
-    WRITERS[ending](path, numbers(3000))
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3 + 1])
-    if ending == ".csv":  # cut inside a line, so that it has too few columns
-        cut = path.read_bytes()
-        path.write_bytes(cut[: cut.rindex(b"\n", 0, -2) + 8])
-    with pytest.raises(DataError) as caught:
-        read_all(source_of(path))
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-    assert caught.value.fix
-
-
-@pytest.mark.parametrize("ending", sorted(set(WRITERS) - {".csv"}))
-def test_files_of_another_format_are_one_line(tmp_path, ending):
-    path = tmp_path / f"t{ending}"
-    path.write_text("hello\nthis is a letter, not a table\n")
-    with pytest.raises(DataError) as caught:
-        read_all(source_of(path))
-    assert "\n" not in str(caught.value)
 
 
 def test_position_in_a_unit_that_is_no_angle(tmp_path):

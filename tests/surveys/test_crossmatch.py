@@ -2,86 +2,20 @@
 """Cross-matching against brute force, astropy and a slow second implementation."""
 
 import json
-from pathlib import Path
 
 import astropy.units as u
 import healpy
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord, match_coordinates_sky, search_around_sky
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.surveys.toy_positions import ARCSEC, borders, run, scattered, survey
 
-from aion.errors import ConfigError, DataError, WorkdirError
-from aion.splits import SplitRule
-from aion.surveys import parts, runs
-from aion.surveys.crossmatch import crossmatch
+from aion.errors import ConfigError
+from aion.surveys import runs
 from aion.surveys.matching import Rules, match_positions
-from aion.surveys.positions import (
-    ArrayPositions,
-    Positions,
-    PositionSource,
-    TablePositions,
-    plain_ids,
-)
-
-ARCSEC = 1 / 3600
-
-
-def scattered(ra, dec, sigma, seed):
-    """Positions with Gaussian errors in arcsec, right on any part of the sphere."""
-    rng = np.random.default_rng(seed)
-    place = SkyCoord(ra, dec, unit="deg")
-    angle = rng.uniform(0, 360, len(ra)) * u.deg
-    moved = place.directional_offset_by(
-        angle, np.abs(rng.normal(0, sigma, len(ra))) * u.arcsec
-    )
-    return np.asarray(moved.ra.deg) % 360, np.asarray(moved.dec.deg)
-
-
-def borders(count, seed=0):
-    """Places where a matcher by cells may fail: poles, ra 0, corners and edges."""
-    rng = np.random.default_rng(seed)
-    quarter = count // 4
-    cells = rng.integers(0, 12 * 16**2, quarter)
-    corner = healpy.boundaries(16, cells, step=1, nest=True)
-    edge = healpy.boundaries(16, cells, step=4, nest=True)
-    at = np.concatenate(
-        [
-            corner[np.arange(quarter), :, rng.integers(0, 4, quarter)],
-            edge[np.arange(quarter), :, rng.integers(0, 16, quarter)],
-        ]
-    )
-    ra, dec = healpy.vec2ang(at, lonlat=True)
-    pole = 90 - 10.0 ** rng.uniform(-3.7, 0, quarter)
-    ra = np.concatenate(
-        [ra, rng.uniform(0, 360, quarter), rng.normal(0, 2e-4, count - 3 * quarter)]
-    )
-    dec = np.concatenate(
-        [
-            dec,
-            pole * rng.choice([-1, 1], quarter),
-            np.degrees(np.arcsin(rng.uniform(-1, 1, count - 3 * quarter))),
-        ]
-    )
-    return scattered(ra % 360, dec, 1.0, seed)
-
-
-def survey(ra, dec, prefix="", seed=0, **motion):
-    """Positions in a random order, with text ids where there is a prefix."""
-    order = np.random.default_rng(seed).permutation(len(ra))
-    ids = np.arange(len(ra))
-    names = np.char.add(prefix, ids.astype(str)) if prefix else ids
-    moving = {k: v[order] for k, v in motion.items()}
-    return Positions(names[order], ra[order], dec[order], **moving)
-
-
-def read(folder):
-    """The match table of a folder."""
-    paths = sorted(folder.glob("objects-*.parquet"))
-    return pa.concat_tables([pq.read_table(path) for path in paths])
+from aion.surveys.positions import Positions
 
 
 def members(table, names):
@@ -98,11 +32,6 @@ def in_memory(surveys, **rest):
         ids, rows = surveys[name].object_id, objects.rows[:, s]
         columns.append([None if r < 0 else str(ids[r]) for r in rows])
     return rules.surveys, set(zip(*columns, strict=True))
-
-
-def run(surveys, out, pieces=3, **rest):
-    sources = {name: ArrayPositions(p, pieces) for name, p in surveys.items()}
-    return read(crossmatch(sources, out, **rest))
 
 
 # --- against other implementations -------------------------------------------------
@@ -292,6 +221,23 @@ def test_the_pixels_around_a_pixel_hold_all_within_half_its_size():
     assert ((around == other).any(axis=0) | (pixel == other)).all()
 
 
+def test_radii_differ_by_pair(tmp_path):
+    at = np.array([0.0, 1.5 * ARCSEC])
+    surveys = {
+        n: Positions(np.array([k]), np.array([30.0]), at[min(k, 1) :][:1])
+        for k, n in enumerate(("gaia", "sdss", "desi"))
+    }
+    surveys = {n: Positions(p.object_id, p.ra, p.dec) for n, p in surveys.items()}
+    radius = {("sdss", "gaia"): 1.0, "desi-gaia": 2.0, ("sdss", "desi"): 1.0}
+    # DESI links to Gaia; SDSS, too far from Gaia, is not joined through DESI.
+    assert in_memory(surveys, radius=radius)[1] == {
+        ("0", None, "2"),
+        (None, "1", None),
+    }
+    with pytest.raises(ConfigError, match="radius of gaia and desi is None"):
+        Rules.of(tuple(surveys), {("gaia", "sdss"): 1.0, ("sdss", "desi"): 1.0})
+
+
 # --- stars that move ----------------------------------------------------------------
 
 
@@ -324,243 +270,3 @@ def test_stars_are_found_where_they_were_even_far_across_borders(tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["fast_stars"] > 1000 and report["parts"] > 20
     assert members(table, found[0]) == found[1]
-
-
-# --- what is written ---------------------------------------------------------------
-
-
-def test_the_table_says_what_it_holds(tmp_path):
-    surveys = {
-        "desi": Positions(np.array([7, 8]), np.array([10.0, 50]), np.array([0.0, 5])),
-        "legacy": Positions(
-            np.array([" b'0001m002-4' ", "0002p002-9"]),
-            np.array([10.0, 200]),
-            np.array([0.5 * ARCSEC, -30]),
-        ),
-    }
-    table = run(surveys, tmp_path / "out", pieces=1)
-    rows = {row["object_id"]: row for row in table.to_pylist()}
-    assert set(rows) == {"legacy-0001m002-4", "legacy-0002p002-9", "desi-8"}
-    both = rows["legacy-0001m002-4"]
-    assert both["desi_id"] == "7" and both["legacy_id"] == "0001m002-4"
-    assert both["desi_separation"] == pytest.approx(0.5)
-    assert both["legacy_separation"] == 0 and both["surveys"] == 2
-    assert (both["ra"], both["dec"]) == (10.0, 0.5 * ARCSEC)
-    assert both["desi_partition"] == "000000" and not both["duplicate"]
-    alone = rows["desi-8"]
-    assert alone["legacy_id"] is alone["legacy_separation"] is None
-    cells = SplitRule().cells(table["ra"], table["dec"])
-    assert table["healpix"].to_pylist() == cells.tolist()
-    assert table["split"].to_pylist() == SplitRule().assign(cells).tolist()
-    rules = Rules.of(("desi", "legacy"))
-    assert table.schema.equals(parts.match_schema(rules))
-    units = {f.name: (f.metadata or {}).get(b"unit") for f in table.schema}
-    assert units["ra"] == b"deg" and units["desi_separation"] == b"arcsec"
-    few = run(surveys, tmp_path / "few", pieces=1, least=2)
-    assert few["object_id"].to_pylist() == ["legacy-0001m002-4"]
-    report = json.loads((tmp_path / "few" / "report.json").read_text())
-    assert report["surveys"]["desi"]["left_out"] == 1
-    assert report["together"] == {"legacy-desi": 1}
-
-
-def test_radii_differ_by_pair(tmp_path):
-    at = np.array([0.0, 1.5 * ARCSEC])
-    surveys = {
-        n: Positions(np.array([k]), np.array([30.0]), at[min(k, 1) :][:1])
-        for k, n in enumerate(("gaia", "sdss", "desi"))
-    }
-    surveys = {n: Positions(p.object_id, p.ra, p.dec) for n, p in surveys.items()}
-    radius = {("sdss", "gaia"): 1.0, "desi-gaia": 2.0, ("sdss", "desi"): 1.0}
-    # DESI links to Gaia; SDSS, too far from Gaia, is not joined through DESI.
-    assert in_memory(surveys, radius=radius)[1] == {
-        ("0", None, "2"),
-        (None, "1", None),
-    }
-    with pytest.raises(ConfigError, match="radius of gaia and desi is None"):
-        Rules.of(tuple(surveys), {("gaia", "sdss"): 1.0, ("sdss", "desi"): 1.0})
-
-
-@pytest.fixture
-def small():
-    ra, dec = borders(400)
-    return {"one": survey(ra, dec), "two": survey(*scattered(ra, dec, 0.3, 1))}
-
-
-class Killed(Exception):
-    """A process that is killed."""
-
-
-@pytest.mark.parametrize("when", range(2, 14, 3))
-def test_a_killed_match_goes_on(small, tmp_path, when):
-    steps = []
-
-    def progress(stage, done, total):
-        steps.append(stage)
-        if len(steps) == when:
-            raise Killed
-
-    with pytest.raises(Killed):
-        run(small, tmp_path / "out", part_rows=100, progress=progress)
-    assert not (tmp_path / "out" / "report.json").exists()
-    table = run(small, tmp_path / "out", part_rows=100)
-    assert table.equals(run(small, tmp_path / "other", part_rows=100))
-    assert not (tmp_path / "out" / "scratch").exists()
-    again = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
-    run(small, tmp_path / "out", part_rows=100)
-    assert again == {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
-
-
-def test_a_folder_with_other_settings_is_refused(small, tmp_path):
-    run(small, tmp_path / "out")
-    with pytest.raises(WorkdirError, match=r"radii one-two: 1\.0 there, 2\.0 here"):
-        run(small, tmp_path / "out", radius=2.0)
-    with pytest.raises(WorkdirError, match="another sources"):
-        run({n: p.take(slice(9)) for n, p in small.items()}, tmp_path / "out")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.tex").touch()
-    with pytest.raises(WorkdirError, match="is not empty"):
-        run(small, tmp_path / "full")
-
-
-# --- bad rows ------------------------------------------------------------------------
-
-
-def spoilt(positions):
-    """Positions of which nine rows cannot be used."""
-    text = Positions(
-        positions.object_id.astype("U9"), positions.ra.copy(), positions.dec.copy()
-    )
-    text.ra[3], text.dec[4], text.dec[5] = np.nan, np.inf, 90.1
-    text.ra[6], text.ra[7] = -1, 361
-    text.object_id[8] = " "
-    text.object_id[10:13] = text.object_id[9]
-    return text
-
-
-def test_bad_rows_are_put_aside_and_all_are_counted(small, tmp_path):
-    bad = small | {"one": spoilt(small["one"])}
-    table = run(bad, tmp_path / "out", on_bad="quarantine")
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    told = report["surveys"]["one"]
-    assert told["bad"] == {
-        "ra or dec missing": 2,
-        "dec outside -90..90": 1,
-        "ra outside 0..360": 2,
-        "object id missing": 1,
-        "an object id that another row has": 3,
-    }
-    assert told["rows_in"] == 400 and told["entries"] == 391
-    assert len(table["one_id"].drop_null()) == 391
-    aside = pq.read_table(tmp_path / "out" / "quarantined.parquet").to_pydict()
-    assert len(aside["reason"]) == 9 and set(aside["survey"]) == {"one"}
-    assert "-1.0" in map(str, aside["ra"])
-    kept = min(zip(bad["one"].ra[9:13], bad["one"].dec[9:13], strict=True))
-    assert kept not in zip(aside["ra"], aside["dec"], strict=True)
-
-
-def test_bad_rows_are_an_error_that_names_them(small, tmp_path):
-    bad = small | {"one": spoilt(small["one"])}
-    with pytest.raises(DataError, match="one 000000: 1 rows with object id missing"):
-        run(bad, tmp_path / "out")
-    ids = small["two"].object_id.copy()
-    ids[50] = ids[60]
-    twice = Positions(ids, small["two"].ra, small["two"].dec)
-    with pytest.raises(DataError, match=f"two .* first is object {ids[50]}"):
-        run(small | {"two": twice}, tmp_path / "twice")
-
-
-def test_a_survey_without_rows(small, tmp_path):
-    none = small | {"two": small["two"].take(slice(0))}
-    with pytest.raises(DataError, match="two has no rows"):
-        run(none, tmp_path / "out", pieces=1)
-    table = run(none, tmp_path / "aside", on_bad="quarantine")
-    assert len(table) == 400 and table["two_id"].null_count == 400
-    with pytest.raises(DataError, match="no survey has a usable row"):
-        nothing = {n: p.take(slice(0)) for n, p in small.items()}
-        run(nothing, tmp_path / "nothing", on_bad="quarantine")
-
-
-def test_settings_out_of_range(small, tmp_path):
-    for rest in (
-        {"engine": "magic"},
-        {"on_bad": "ignore"},
-        {"workers": 0},
-        {"least": 3},
-        {"part_rows": 0},
-        {"radius": 0.0},
-        {"radius": 61.0},
-    ):
-        with pytest.raises(ConfigError):
-            run(small, tmp_path / "out", **rest)
-    with pytest.raises(ConfigError, match="at least two surveys"):
-        run({"one": small["one"]}, tmp_path / "out")
-    with pytest.raises(ConfigError, match="epoch of survey 'two' is not known"):
-        one = small["one"]
-        still = np.zeros(len(one))
-        moving = Positions(one.object_id, one.ra, one.dec, still, still)
-        run({"gaia": moving, "two": small["two"]}, tmp_path / "epoch")
-
-
-# --- sources -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ending", [".csv", ".parquet", ".fits", ".ecsv"])
-def test_a_catalogue_file_is_a_source(tmp_path, ending):
-    from astropy.table import Table
-
-    path = Path(tmp_path / f"stars{ending}")
-    columns = {
-        "plate": [266, 267, 268],
-        "fiber": [1, 2, 3],
-        "ra": [1.0, 2.0, 3.0],
-        "dec": [-1.0, np.nan, 1.0],
-        "pmra": [5.0, np.nan, 7.0],
-        "pmdec": [0.1, 0.2, 0.3],
-    }
-    if ending == ".parquet":
-        pq.write_table(pa.table(columns), path)
-    else:
-        table = Table(columns)
-        if ending == ".ecsv":
-            table["pmra"] = (table["pmra"] / 1000) * u.arcsec / u.yr
-        table.write(path)
-    source = TablePositions(
-        path, ("plate", "fiber"), pm_ra="pmra", pm_dec="pmdec", rows_per_partition=2
-    )
-    assert isinstance(source, PositionSource)
-    found = [source.positions(p) for p in source.partitions()]
-    assert np.concatenate([p.object_id for p in found]).tolist() == [
-        "266-1",
-        "267-2",
-        "268-3",
-    ]
-    motion = [np.asarray(p.pm_ra) for p in found]
-    np.testing.assert_allclose(np.concatenate(motion), columns["pmra"])
-    with pytest.raises(DataError, match="no column 'name'"):
-        TablePositions(path, ("name",))
-
-
-def test_ids_are_plain_whatever_the_way_they_are_written():
-    written = np.array(["b'0001m002-4'", " 299567 ", 'b"x"', "b", "bad"])
-    assert plain_ids(written).tolist() == ["0001m002-4", "299567", "x", "b", "bad"]
-    assert plain_ids(np.array([b"  12 ", b"3"])).tolist() == ["12", "3"]
-    assert plain_ids(np.array([2, 3], ">i8")).dtype == np.int64
-    assert plain_ids(np.array([2**64 - 1], np.uint64)).tolist() == [str(2**64 - 1)]
-
-
-def test_files_that_a_source_leaves_out_are_in_the_report(small, tmp_path):
-    from dataclasses import dataclass
-    from types import SimpleNamespace
-
-    @dataclass(frozen=True, eq=False)
-    class Faulty(ArrayPositions):
-        @property
-        def report(self):
-            fault = SimpleNamespace(path="x.hdf5", column="", reason="broken", rows=0)
-            return SimpleNamespace(faults=(fault,))
-
-    sources = {name: Faulty(p, 20) for name, p in small.items()}
-    crossmatch(sources, tmp_path / "out")
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    told = {"path": "x.hdf5", "column": "", "reason": "broken", "rows": "0"}
-    assert report["surveys"]["one"]["faults"] == [told]

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Codecs of numbers and labels: round trips, support, absence, clipping, state."""
-
-import warnings
+"""Codecs of numbers: round trips, support, absence, clipping, a channel or many."""
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import integrate, stats
 
-from aion.codec import CODECS, Codec, codec_class, codec_digest, load_codec, save_codec
-from aion.errors import ArtefactError, ConfigError, DataError
-from aion.modality import MODALITIES, Kind, Modality
-from aion.observation import Category, Coefficients, Scalar
-from aion_tokenizers.bins import Bins, Compression, Counts
-from aion_tokenizers.scalar import Categories, Channels, CoarseFine, Empirical, Linear
+from aion.codec import Codec, codec_class, codec_digest, load_codec, save_codec
+from aion.errors import DataError
+from aion.modality import MODALITIES
+from aion.observation import Coefficients, Scalar
+from aion_tokenizers.bins import Compression, Counts
+from aion_tokenizers.scalar import Channels, CoarseFine, Empirical, Linear
 
 REDSHIFT = MODALITIES["redshift"]
-CLASS = Modality("object_class", "sdss", Kind.CATEGORY)
 COMPRESSIONS = [("none", 1.0), ("asinh", 0.1), ("log", 0.01), ("log1p", 2000.0)]
 
 numbers = hnp.arrays(
@@ -248,77 +245,6 @@ def test_nothing_to_fit_is_one_line(cls, values):
     assert "\n" not in str(caught.value) and caught.value.fix
 
 
-@pytest.mark.parametrize(
-    ("cls", "config"),
-    [
-        (Empirical, {"bins": 0}),
-        (Empirical, {"bins": True}),
-        (Empirical, {"compression": "sqrt"}),
-        (Empirical, {"compression": "asinh", "scale": 0.0}),
-        (Linear, {"low": 1.0, "high": 1.0}),
-        (Linear, {"low": 0.0, "high": 1e-320, "bins": 4096}),
-        (CoarseFine, {"fine": -1}),
-    ],
-)
-def test_wrong_configs_are_config_errors(cls, config):
-    with pytest.raises(ConfigError):
-        cls.fitter(**config)
-
-
-class TestCategories:
-    def labels(self, *labels):
-        return Category(np.array(labels, object))
-
-    def fit(self, *labels, **config):
-        fitter = Categories.fitter(**config)
-        fitter.update(self.labels(*labels))
-        return fitter.finish()
-
-    def test_labels_are_collected_and_sorted(self):
-        codec = self.fit("STAR", "QSO ", b"GALAXY", None, "", np.nan)
-        assert codec.labels == ("GALAXY", "QSO", "STAR")
-        codes = codec.encode(self.labels("QSO", "", None, "STAR"))
-        np.testing.assert_array_equal(codes, [[1], [-1], [-1], [2]])
-        assert codec.decode(codes).labels.tolist() == ["QSO", "", "", "STAR"]
-        assert codec.count(self.labels("QSO", "", None)) == Counts(3, 2)
-
-    def test_given_labels_keep_their_order(self):
-        codec = self.fit("QSO", labels=["STAR", "GALAXY", "QSO"])
-        assert codec.labels == ("STAR", "GALAXY", "QSO")
-
-    def test_unknown_label_lists_those_there_are(self):
-        with pytest.raises(DataError, match=r"STARR.*STAR, QSO"):
-            self.fit("STARR", labels=["STAR", "QSO"])
-        codec = self.fit("STAR", "QSO")
-        with pytest.raises(DataError, match=r"NEBULA.*QSO, STAR"):
-            codec.encode(self.labels("NEBULA"))
-
-    def test_unknown_label_becomes_other(self):
-        codec = self.fit("A", "Z", labels=["A"], other="REST")
-        assert codec.labels == ("A", "REST")
-        assert codec.encode(self.labels("Q", "A")).tolist() == [[1], [0]]
-
-    def test_no_labels_is_an_error(self):
-        with pytest.raises(DataError, match="empty"):
-            self.fit("", None)
-
-    def test_round_trip_and_features(self, tmp_path):
-        codec = self.fit("b", "a", other="c")
-        save_codec(codec, tmp_path / "c")
-        assert load_codec(tmp_path / "c") == codec
-        spec = codec.spec(CLASS, "c")
-        assert (spec.num_codes, spec.grid) == (3, (1,))
-        np.testing.assert_array_equal(spec.code_features, np.eye(3))
-
-    @given(st.lists(st.text(min_size=1).filter(lambda s: s.strip(" \0\n\t"))))
-    def test_any_text_comes_back(self, texts):
-        stripped = [str(np.char.strip(np.array(t))) for t in texts]
-        assume(stripped and all(stripped))
-        codec = self.fit(*stripped)
-        again = codec.decode(codec.encode(self.labels(*stripped))).labels
-        assert again.tolist() == stripped
-
-
 class TestChannels:
     XP = MODALITIES["gaia_xp_bp"]
 
@@ -375,48 +301,3 @@ class TestChannels:
         fitter.update(Coefficients(values))
         with pytest.raises(DataError, match="NaN"):
             fitter.finish()
-
-
-def states():
-    bins = Bins.equal_width(0.0, 1.0, 4, Compression())
-    config, arrays = bins.config(), bins.arrays()
-    edges = arrays["edges"]
-    yield Empirical, {}, arrays
-    yield Empirical, config | {"compression": "eval"}, arrays
-    yield Empirical, config | {"scale": "1"}, arrays
-    yield Empirical, config, {}
-    yield Empirical, config, arrays | {"edges": edges[::-1]}
-    yield Empirical, config, arrays | {"edges": edges[:-1]}
-    yield Empirical, config, arrays | {"edges": edges.astype(np.float32)}
-    yield Empirical, config, arrays | {"edges": edges[None]}
-    yield Empirical, config, arrays | {"edges": edges * np.nan}
-    yield Linear, config, arrays | {"centres": arrays["centres"] + 1}
-    yield Linear, config, arrays | {"mass": -arrays["mass"]}
-    yield CoarseFine, config | {"fine": 3}, arrays
-    yield CoarseFine, config | {"fine": "2"}, arrays
-    yield CoarseFine, config, arrays
-    yield Channels, config | {"sizes": [4, 4]}, arrays
-    yield Channels, config | {"sizes": "4"}, arrays
-    yield Channels, config | {"sizes": []}, arrays
-    yield Categories, {"labels": "STAR", "other": None}, {}
-    yield Categories, {"labels": [1], "other": None}, {}
-    yield Categories, {"labels": [], "other": None}, {}
-    yield Categories, {"labels": ["a", "a"], "other": None}, {}
-    yield Categories, {"labels": ["a"], "other": "b"}, {}
-
-
-@pytest.mark.parametrize(("cls", "config", "arrays"), list(states()))
-def test_nonsense_in_files_is_an_artefact_error(cls, config, arrays):
-    with warnings.catch_warnings(), pytest.raises(ArtefactError):
-        warnings.simplefilter("ignore")
-        cls.from_state(config, arrays)
-
-
-def test_every_word_of_the_allow_list_has_a_fitter():
-    for word in CODECS:
-        cls = codec_class(word)
-        assert cls.word == word
-        if word.startswith("official_") or hasattr(cls, "task"):
-            continue  # read from AION-1's files, or trained
-        fitter = cls.fitter()  # pyright: ignore
-        assert callable(fitter.update) and callable(fitter.finish)
