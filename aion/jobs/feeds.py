@@ -229,12 +229,12 @@ class Feeds:
     data: CodecData
     _made: dict[int, Any] = field(default_factory=dict, repr=False)
 
-    def batch(self, step: int, *, random: bool = True) -> Any:
-        """The batch of a step; the part of this process."""
+    def batch(self, step: int, *, random: bool = True, parts: int = 1) -> Any:
+        """The batch of a step, or the first of its equal parts, of this process."""
         index, count = jax.process_index(), jax.process_count()
         samples = []
         for feed in self.feeds:
-            share = feed.rows // count
+            share = feed.rows // (parts * count)
             samples += feed.samples(step, slice(index * share, (index + 1) * share))
         rng = np.random.default_rng([self.data.seed, 2, step, index])
         return self.task.collate(samples, rng if random else None)
@@ -272,10 +272,22 @@ class Feeds:
                     future.cancel()
 
     def validation(self, start: int) -> Iterator[Any]:
-        """The validation batches, the same each time."""
+        """The validation batches, the same each time.
+
+        Where fewer objects are wanted than a batch has, they are an equal part of one:
+        the smallest that has enough, of each source, for all processes and devices.
+        """
         del start
-        for step in range(-(-self.data.validation // self.data.batch)):
-            yield self.batch(step, random=False)
+        wanted, batch = self.data.validation, self.data.batch
+        parts = max(filter(self._parts, range(1, max(batch // max(wanted, 1), 1) + 1)))
+        for step in range(-(-wanted * parts // batch)):
+            yield self.batch(step, random=False, parts=parts)
+
+    def _parts(self, number: int) -> bool:
+        """Whether a batch has so many equal parts."""
+        rows = [feed.rows % (number * jax.process_count()) for feed in self.feeds]
+        whole = not any(rows) and not self.data.batch % (number * len(jax.devices()))
+        return number == 1 or whole
 
 
 def _rows(weights: Sequence[float], batch: int) -> np.ndarray:

@@ -137,7 +137,8 @@ def fit(config, batches):
         "refined_scores": True,
     }
     steps = config["train"]["steps"] or batches * visits
-    config["data"] |= {"batch": 96, "validation": 32}
+    # Codes of these are sought twice each, some seconds a time.
+    config["data"] |= {"batch": 96, "validation": 24}
     for source in config["data"]["sources"]:
         source["weight"] *= IN_FITS.get(source["modality"], 1.0)
     config["optimizer"] |= {

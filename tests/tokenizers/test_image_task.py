@@ -216,6 +216,19 @@ def test_the_batch_of_a_step_is_a_function_of_seed_and_step():
     assert names == {"test"}
 
 
+@pytest.mark.parametrize(
+    ("wanted", "sizes"),
+    [(16, [8, 8]), (9, [8, 8]), (8, [8]), (5, [8]), (4, [4]), (1, [4]), (0, [])],
+)
+def test_few_validation_objects_are_a_part_of_a_batch(wanted, sizes):
+    feeds = feeds_of(PLAIN | {"data": PLAIN["data"] | {"validation": wanted}})
+    batches = list(feeds.validation(0))
+    assert [len(batch["flux"]) for batch in batches] == sizes
+    for batch in batches:
+        known, other = (np.sum(batch["group"] == group) for group in (0, 1))
+        assert known == 3 * other, "of every source"
+
+
 def test_a_run_is_resumed_exactly_and_leaves_codecs(tmp_path):
     whole = job_of(CONFIG, tmp_path / "whole")
     metrics = train(whole, quiet=True)
