@@ -7,8 +7,8 @@ The loss of squares of test images, with the encoder's own codes, when the wavel
 PSF widths or pixel scales that encoder and decoder are told are exchanged between bands
 and images, over that when they are right; and the loss of g, r and z of Legacy's images
 when i is missing, and their errors to the truth, with the codec's own codes. An i also
-says what is noise in the other bands. How much of what is lost is that, and how much is
-that the codec cannot do without, an i with thirty times the noise tells.
+says what is noise in the other bands: what the best linear filter of patches loses
+without it (Wiener's, told the true brightness of each) has nothing to do with codes.
 """
 
 import argparse
@@ -36,8 +36,8 @@ SHUFFLED = {
 }
 SEEDS, STEPS = 3, 6
 G, R, I, Z = range(4)
-BLIND = 30
-"""Times the noise of an i that tells nothing."""
+SIDES, CLASSES = (4, 8), 6
+"""Pixels of patches that are filtered, and classes of them by brightness."""
 
 
 def shuffled(batch, fields, seed):
@@ -83,11 +83,11 @@ def legacy_without_i(batch):
     return part, kept
 
 
-def legacy_images(objects):
-    """Legacy's images with an i, and their truth, of test cells."""
+def legacy_images(objects, split):
+    """Legacy's images with an i, and their truth."""
     found = []
     for image, truth in images(
-        "mock_images", "legacy_image", {"camera": "legacy"}, objects, "test"
+        "mock_images", "legacy_image", {"camera": "legacy"}, objects, split
     ):
         there = measured(Piece(image, truth)).valid.any(axis=(2, 3))
         found.append(chosen(image, truth, there[:, [G, R, I, Z]].all(axis=1)))
@@ -108,34 +108,58 @@ def chosen(image, truth, rows, bands=(G, R, I, Z)):
     return part(image), part(truth)
 
 
-def blinded(image, seed):
-    """The image with `BLIND` times the noise in i, which is told."""
-    flux, ivar = np.array(image.flux), np.array(image.ivar)
-    sigma = np.where(ivar[:, I] > 0, ivar[:, I], np.inf) ** -0.5
-    more = np.sqrt(BLIND**2 - 1) * np.random.default_rng(seed).standard_normal(
-        sigma.shape
-    )
-    flux[:, I] += more * sigma
-    ivar[:, I] /= BLIND**2
-    return replace(image, flux=flux, ivar=ivar)
-
-
 def errors_without_i(codec, tests):
-    """Errors to the truth of g, r and z [3, n]: with i, with an i that is nothing but
-    noise, and without one."""
+    """Errors to the truth of g, r and z [2, n]: with i, and without."""
     rows = []
-    for seed, (image, truth) in enumerate(tests):
+    for image, truth in tests:
         bare = chosen(image, truth, slice(None), [G, R, Z])
         one = measured(Piece(*bare))
-        row = []
-        for given in (image, blinded(image, seed), bare[0]):
+        pair = []
+        for given in (image, bare[0]):
             shape = np.shape(image.flux)[2:]
             codes = codec.encode(given)
             made = codec.decode(codes, bare[0].bands, bare[0].psf_fwhm, shape).flux
-            pair = sums(np.square(made - one.truth) * one.ivar, one.valid)
-            row.append(pair[:, 0] / pair[:, 1])
-        rows.append(np.stack(row))
+            error = sums(np.square(made - one.truth) * one.ivar, one.valid)
+            pair.append(error[:, 0] / error[:, 1])
+        rows.append(np.stack(pair))
     return np.concatenate(rows, axis=1)
+
+
+def patches(pairs, side):
+    """Truth and data of patches without bad pixels, in units of the noise
+    [n, band x pixel]."""
+    found = []
+    for pair in pairs:
+        one = measured(Piece(*pair))
+        b, c, y, x = one.flux.shape
+
+        def cut(values, shape=(b, c, y // side, side, x // side, side)):
+            rows = values.reshape(shape).transpose(0, 2, 4, 1, 3, 5)
+            return rows.reshape(-1, shape[1] * side * side)
+
+        whole = cut(one.valid).all(axis=1)
+        maps = (one.truth / one.sigma, one.flux / one.sigma)
+        found.append(np.stack([cut(m)[whole] for m in maps]))
+    return np.concatenate(found, axis=1)
+
+
+def filtered_without_i(training, tests, side):
+    """Errors of g, r and z by the best linear filter: with i, and without."""
+    (known, _), (truth, data) = patches(training, side), patches(tests, side)
+    kept = np.repeat(np.arange(4), side * side) != I
+    levels = [np.mean(np.square(t[:, kept]), axis=1) for t in (known, truth)]
+    edges = np.quantile(levels[0], np.arange(1, CLASSES) / CLASSES)
+    kinds = [np.searchsorted(edges, level) for level in levels]
+    total = np.zeros(2)
+    for kind in range(CLASSES):
+        some = known[kinds[0] == kind]
+        middle, spread = some.mean(axis=0), np.cov(some.T)
+        off = [(t - middle)[kinds[1] == kind] for t in (truth, data)]
+        for n, given in enumerate((np.ones_like(kept), kept)):
+            noisy = spread[np.ix_(given, given)] + np.eye(given.sum())
+            weights = np.linalg.solve(noisy, spread[np.ix_(given, kept)])
+            total[n] += np.sum(np.square(off[1][:, given] @ weights - off[0][:, kept]))
+    return total / truth[:, kept].size
 
 
 def losses_without_i(codec, task, batches):
@@ -183,21 +207,24 @@ def told_wrongly(codec, task, feeds):
     )
 
 
-def without_i(codec, tests):
-    """Prints the errors of g, r and z by what there is of i, and bootstrap errors."""
-    found = errors_without_i(codec, tests)
-    print(f"error of Legacy g, r, z in {found.shape[1]} images, mean / median:")
-    names = ("i given", f"i with {BLIND} times the noise", "i missing")
-    for name, values in zip(names, found, strict=True):
-        print(f"  {name}: {values.mean():.4f} / {np.median(values):.4f}")
-    for first, second in ((0, 2), (0, 1), (1, 2)):
-        pair = found[[first, second]].T
-        told = row(("", "", ""), pair, lambda v: float(v[:, 1].sum() / v[:, 0].sum()))
-        typical = np.median(pair[:, 1] / pair[:, 0])
+def without_i(codec, objects):
+    """Prints the errors of g, r and z with i and without, and bootstrap errors."""
+    training, tests = (legacy_images(objects, split) for split in ("train", "test"))
+    for side in SIDES:
+        given, missing = filtered_without_i(training, tests, side)
         print(
-            f"  {names[second]} over {names[first]}: {told['value']:.3f} "
-            f"+- {told['error']:.3f}, median ratio {typical:.3f}"
+            f"Legacy g, r, z, filtered in patches of {side} x {side}: {given:.4f}; "
+            f"with i missing {missing:.4f}, ratio {missing / given:.3f}"
         )
+    pair = errors_without_i(codec, tests)
+    mean, typical = pair.mean(axis=1), np.median(pair, axis=1)
+    ratio = row(("", "", ""), pair.T, lambda v: float(v[:, 1].sum() / v[:, 0].sum()))
+    print(
+        f"by the codec, {pair.shape[1]} images, mean / median: {mean[0]:.4f} / "
+        f"{typical[0]:.4f}; with i missing {mean[1]:.4f} / {typical[1]:.4f}; ratio "
+        f"{ratio['value']:.3f} +- {ratio['error']:.3f}, in the median image "
+        f"{np.median(pair[1] / pair[0]):.3f}"
+    )
 
 
 def main():
@@ -215,7 +242,7 @@ def main():
     if options.only != "i":
         told_wrongly(codec, task, feeds)
     if options.only != "told":
-        without_i(codec, legacy_images(options.objects))
+        without_i(codec, options.objects)
 
 
 if __name__ == "__main__":
