@@ -61,8 +61,8 @@ def _parse(key: str, text: str, default: Any) -> Any:
         ) from None
 
 
-def option(options: Mapping[str, Any], key: str, word: str) -> Any:
-    """What a word of a config argument stands for.
+def option(options: Mapping[str, Any] | Sequence[str], key: str, word: str) -> Any:
+    """What a word of a config argument stands for; itself where options are words.
 
     Raises:
         ConfigError: it stands for nothing; lists the words there are.
@@ -71,7 +71,7 @@ def option(options: Mapping[str, Any], key: str, word: str) -> Any:
         raise ConfigError(
             f"config argument {key}={word}", f"Choose one of {', '.join(options)}."
         )
-    return options[word]
+    return options[word] if isinstance(options, Mapping) else word
 
 
 def find_config(name: str) -> Path:

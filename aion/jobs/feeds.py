@@ -48,7 +48,8 @@ class CodecData:
         sources: where observations come from.
         batch: objects per step, over all processes.
         stay: steps for which a partition is used before the next is read.
-        validation: objects on which a step is scored.
+        validation: objects on which a step is scored, rounded up to whole batches; of
+            fewer than a batch, to an equal part of one, of each of its sources.
         seed: of the order of training objects and of what `collate` draws.
         split: which sky cells are for training, validation and test.
     """
@@ -222,11 +223,13 @@ class Feeds:
         feeds: one per source.
         task: puts rows together.
         data: batch, seed and number of validation objects.
+        parts: a validation batch is one of so many equal parts of a batch.
     """
 
     feeds: tuple[Feed, ...]
     task: CodecTask
     data: CodecData
+    parts: int = 1
     _made: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def batch(self, step: int, *, random: bool = True, parts: int = 1) -> Any:
@@ -272,22 +275,10 @@ class Feeds:
                     future.cancel()
 
     def validation(self, start: int) -> Iterator[Any]:
-        """The validation batches, the same each time.
-
-        Where fewer objects are wanted than a batch has, they are an equal part of one:
-        the smallest that has enough, of each source, for all processes and devices.
-        """
+        """The validation batches, the same each time; see `CodecData.validation`."""
         del start
-        wanted, batch = self.data.validation, self.data.batch
-        parts = max(filter(self._parts, range(1, max(batch // max(wanted, 1), 1) + 1)))
-        for step in range(-(-wanted * parts // batch)):
-            yield self.batch(step, random=False, parts=parts)
-
-    def _parts(self, number: int) -> bool:
-        """Whether a batch has so many equal parts."""
-        rows = [feed.rows % (number * jax.process_count()) for feed in self.feeds]
-        whole = not any(rows) and not self.data.batch % (number * len(jax.devices()))
-        return number == 1 or whole
+        for step in range(-(-self.data.validation * self.parts // self.data.batch)):
+            yield self.batch(step, random=False, parts=self.parts)
 
 
 def _rows(weights: Sequence[float], batch: int) -> np.ndarray:
@@ -305,7 +296,8 @@ def open_feeds(data: CodecData, task: CodecTask, split: str) -> Feeds:
         split: "train", "validation" or "test".
 
     Raises:
-        ConfigError: no source, an unknown kind, or a batch too small for the weights.
+        ConfigError: no source, an unknown kind, a batch too small for the weights, or
+            validation objects that do not divide among the devices.
     """
     configs = data.sources
     if not configs:
@@ -330,4 +322,28 @@ def open_feeds(data: CodecData, task: CodecTask, split: str) -> Feeds:
         feeds.append(
             Feed(config.modality, source, split, data.split, count, stay, dice)
         )
-    return Feeds(tuple(feeds), task, data)
+    return Feeds(tuple(feeds), task, data, _equal_parts(data, rows.tolist()))
+
+
+def _equal_parts(data: CodecData, rows: Sequence[int]) -> int:
+    """How many equal parts a batch has of which one is enough for validation.
+
+    It follows from the configuration alone: on any machine the same objects are scored.
+
+    Args:
+        data: batch and number of validation objects.
+        rows: of a batch, by source.
+    """
+    if data.validation < 1:
+        raise ConfigError(f"data.validation is {data.validation}", "Give 1 or more.")
+    most = max(data.batch // data.validation, 1)
+    parts = max(n for n in range(1, most + 1) if not any(row % n for row in rows))
+    objects, processes = data.batch // parts, jax.process_count()
+    uneven = any(row // parts % processes for row in rows)
+    if parts > 1 and (uneven or objects % len(jax.devices())):
+        raise ConfigError(
+            f"{objects} validation objects do not divide among {processes} processes "
+            f"and {len(jax.devices())} devices",
+            f"Give data.validation={data.batch}, a whole batch.",
+        )
+    return parts

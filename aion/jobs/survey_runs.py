@@ -7,8 +7,9 @@ bundle that exists (`data.bundle`, a folder or the name of a shipped one), or ar
 trained ones are taken from their folders, all others are fitted on training cells.
 """
 
+import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class SurveyData:
 
     source: Mapping[str, Any]
     bundle: str = ""
-    refinement: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    refinement: Mapping[str, Any] = field(default_factory=dict)
     trained: tuple[TrainedCodec, ...] = ()
     fitted: tuple[Mapping[str, Any], ...] = ()
     objects: int = 20_000
@@ -95,7 +96,7 @@ def survey_data(config: Mapping[str, Any]) -> SurveyData:
 
 
 def prepare_bundle(job: Job) -> CodecBundle:
-    """The codecs of a run; made when they are not there.
+    """The codecs of a run; made, or copied from `data.bundle`, when not there.
 
     Several processes may begin together: each makes the same, the first one's is kept.
 
@@ -104,13 +105,14 @@ def prepare_bundle(job: Job) -> CodecBundle:
         ConfigError, DataError: what making them raises.
     """
     data, folder = survey_data(job.config), job.workdir / BUNDLE
-    claim(job.workdir, job.config)
-    shipped = bundle_folder(data.bundle) if data.bundle else None
-    if shipped and not data.refinement:
-        return CodecBundle.load(shipped)
-    if not folder.exists():
-        bundle = CodecBundle.load(shipped) if shipped else make_bundle(data, job)
+    bundle = None
+    if data.bundle and not folder.exists():
+        # A wrong word leaves no folder behind.
+        bundle = CodecBundle.load(bundle_folder(data.bundle))
         bundle = with_refinement(bundle, data.refinement)
+    claim(job.workdir, job.config)
+    if not folder.exists():
+        bundle = bundle or with_refinement(make_bundle(data, job), data.refinement)
         try:
             bundle.save(folder)
         except (ArtefactError, OSError):
@@ -119,9 +121,7 @@ def prepare_bundle(job: Job) -> CodecBundle:
     return CodecBundle.load(folder)
 
 
-def with_refinement(
-    bundle: CodecBundle, wanted: Mapping[str, Sequence[int]]
-) -> CodecBundle:
+def with_refinement(bundle: CodecBundle, wanted: Mapping[str, Any]) -> CodecBundle:
     """The bundle whose codecs seek their codes for another while.
 
     Args:
@@ -140,13 +140,15 @@ def with_refinement(
                 f"data.refinement: codec {name!r} cannot be told how long to seek",
                 f"Those that can are {', '.join(able) or 'none'}.",
             )
-        try:
-            codecs[name] = codecs[name].with_refinement(*numbers)
-        except TypeError as error:
+        change = codecs[name].with_refinement
+        takes = ", ".join(inspect.signature(change).parameters)
+        whole = not isinstance(numbers, str) and all(type(n) is int for n in numbers)
+        if not (whole and 0 < len(numbers) <= takes.count(",") + 1):
             raise ConfigError(
                 f"data.refinement.{name} is {numbers!r}",
-                f"Give what with_refinement of a {type(codecs[name]).__name__} takes.",
-            ) from error
+                f"Give whole numbers, one or more of ({takes}).",
+            )
+        codecs[name] = change(*numbers)
     return CodecBundle(codecs, bundle.serves)
 
 

@@ -61,6 +61,8 @@ SIZES = {
 }
 
 
+BANDS = ("all", "without", "with")
+
 IN_FITS = {"fictional_image": 1.5, "hsc_image": 2.0}
 """Factors of weights: HSC's images are the deepest, and the hardest to draw; with them
 half of the images are still of fictional cameras."""
@@ -185,7 +187,8 @@ def get_config(arg=None):
         seed=0,
     )
     chosen = option(SIZES, "size", args["size"])
-    bands = "real" if args["size"] == "official" else args["bands"]
+    bands = option(BANDS, "bands", args["bands"])
+    bands = "real" if args["size"] == "official" else bands
     config = {
         "codec": codec(chosen, args),
         "data": {

@@ -13,7 +13,8 @@ to be trained, and `data.source` may name your own files.
 Arguments: `runs=FOLDER` holds the trainings, `objects=N` of the sky that is tokenized,
 `bundle=NAME` a bundle that exists, a folder or "nano"; `effort=quick` or `least` seeks
 codes of images and spectra for a shorter while than `full`, which is as codecs are
-saved. All of them decode; tokenizers/README.md has errors and costs.
+saved. All of them decode; tokenizers/README.md has errors and costs. With `quick` other
+numbers may be given, --config.data.refinement.image="(120,8)".
 """
 
 from aion.config import option, parse_arg
@@ -63,7 +64,8 @@ EFFORTS = {
     "quick": {"image": (60, 4), "spectrum": (10,)},
     "least": {"image": (0,), "spectrum": (0,)},
 }
-"""Of images: steps of descent, and turns in which codes are settled."""
+"""Steps of descent; of images also turns in which codes are settled after them, of
+either at last passes of a search, see `with_refinement` of the codecs."""
 
 
 def get_config(arg=None):

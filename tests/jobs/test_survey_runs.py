@@ -120,7 +120,9 @@ def test_trained_and_fitted_codecs_make_one_bundle(config, tmp_path, capsys):
 def test_a_run_seeks_codes_as_long_as_it_is_told(config, tmp_path):
     wanted = {"image": (3, 1), "spectrum": (4,)}
     run(config(bundle="nano"), f"--workdir={tmp_path / 'full'}", "--codecs-only")
-    assert not (tmp_path / "full" / "bundle").exists(), "the shipped one is enough"
+    # Later stages read the bundle of the run's folder.
+    full = CodecBundle.load(tmp_path / "full" / "bundle")
+    assert full.digests == CodecBundle.load("nano").digests
     flag = config(bundle="nano", refinement=wanted)
     run(flag, f"--workdir={tmp_path / 'short'}", "--codecs-only")
     nano = CodecBundle.load("nano")
@@ -138,13 +140,39 @@ def test_a_run_seeks_codes_as_long_as_it_is_told(config, tmp_path):
     [
         ({"ra": (3,)}, "image, spectrum"),
         ({"picture": (3,)}, "image, spectrum"),
-        ({"spectrum": (3, 1, 1)}, "SpectrumCodec"),
+        ({"spectrum": (3, 1, 1)}, r"\(steps, passes\)"),
+        ({"image": (60.5,)}, "whole numbers"),
+        ({"image": "quick"}, "whole numbers"),
+        ({"image": ()}, "one or more"),
         ({"image": (-1,)}, "0 or more"),
     ],
 )
 def test_seeking_that_a_codec_does_not_know_is_refused(wanted, match):
     with pytest.raises(ConfigError, match=match):
         with_refinement(CodecBundle.load("nano"), wanted)
+
+
+def test_a_word_that_is_wrong_leaves_no_folder_behind(config, tmp_path, capsys):
+    flag = config(bundle="nano", refinement={"picture": (3,)})
+    assert cli.main(["tokenize", flag, f"--workdir={tmp_path / 'run'}"]) == 2
+    assert "picture" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_efforts_are_words_of_the_shipped_config():
+    efforts = {
+        word: load_config(f"configs/tokenizers/nano.py:effort={word}").data.refinement
+        for word in ("full", "quick", "least")
+    }
+    assert not efforts["full"]
+    bundle = CodecBundle.load("nano")
+    for word in ("quick", "least"):
+        found = with_refinement(bundle, efforts[word].to_dict())
+        assert found.codec("hsc_image").config.refine < 240
+        assert found.codec("desi_spectrum").sizes.refine < 20
+    for config, wrong in (("nano", "effort=ful"), ("image", "bands=wihtout")):
+        with pytest.raises(ConfigError, match=f"{wrong}. Choose one of"):
+            load_config(f"configs/tokenizers/{config}.py:{wrong}")
 
 
 @pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "0/0"])

@@ -218,7 +218,7 @@ def test_the_batch_of_a_step_is_a_function_of_seed_and_step():
 
 @pytest.mark.parametrize(
     ("wanted", "sizes"),
-    [(16, [8, 8]), (9, [8, 8]), (8, [8]), (5, [8]), (4, [4]), (1, [4]), (0, [])],
+    [(16, [8, 8]), (9, [8, 8]), (8, [8]), (5, [8]), (4, [4]), (1, [4])],
 )
 def test_few_validation_objects_are_a_part_of_a_batch(wanted, sizes):
     feeds = feeds_of(PLAIN | {"data": PLAIN["data"] | {"validation": wanted}})
@@ -227,6 +227,18 @@ def test_few_validation_objects_are_a_part_of_a_batch(wanted, sizes):
     for batch in batches:
         known, other = (np.sum(batch["group"] == group) for group in (0, 1))
         assert known == 3 * other, "of every source"
+
+
+def test_validation_is_of_the_same_objects_on_any_machine(monkeypatch):
+    few = PLAIN | {"data": PLAIN["data"] | {"validation": 4}}
+    monkeypatch.setattr(jax, "devices", lambda: [None] * 4)
+    assert [len(b["flux"]) for b in feeds_of(few).validation(0)] == [4]
+    monkeypatch.setattr(jax, "devices", lambda: [None] * 8)
+    with pytest.raises(ConfigError, match=r"data\.validation=8"):
+        feeds_of(few)
+    none = PLAIN | {"data": PLAIN["data"] | {"validation": 0}}
+    with pytest.raises(ConfigError, match="1 or more"):
+        feeds_of(none)
 
 
 def test_a_run_is_resumed_exactly_and_leaves_codecs(tmp_path):

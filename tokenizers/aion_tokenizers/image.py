@@ -122,7 +122,7 @@ class ImageCodec:
     ) -> "ImageCodec":
         """The codec with another number of steps of `refinement`, in `encode`.
 
-        Codes decode as before. With 0, encoding is hundreds of times faster, and
+        Codes decode as before. With 0, encoding is hundreds of times faster, and far
         less exact.
 
         Args:
