@@ -26,6 +26,7 @@ from aion.eval.reconstruction import row, sums
 from aion.jobs.codec_pieces import Piece, measured
 from aion.jobs.codec_training import feeds_of, task_of
 from aion_tokenizers import image_scores
+from aion_tokenizers.image_task import with_bands
 from aion_tokenizers.mixing import FIELDS
 from aion_tokenizers.recorruption import recorrupt
 
@@ -92,29 +93,16 @@ def legacy_images(objects, split):
         "mock_images", "legacy_image", {"camera": "legacy"}, objects, split
     ):
         there = measured(Piece(image, truth)).valid.any(axis=(2, 3))
-        found.append(chosen(image, truth, there[:, [G, R, I, Z]].all(axis=1)))
+        whole = there.all(axis=1)
+        found.append((image.take(whole), truth.take(whole)))
     return found
-
-
-def chosen(image, truth, rows, bands=(G, R, I, Z)):
-    """Some images, and some bands of them."""
-
-    def part(one):
-        arrays = {
-            name: None if value is None else np.asarray(value)[rows][:, list(bands)]
-            for name in ("flux", "ivar", "mask", "psf_fwhm")
-            for value in (getattr(one, name),)
-        }
-        return replace(one, bands=[one.bands[n] for n in bands], wcs=None, **arrays)
-
-    return part(image), part(truth)
 
 
 def errors_without_i(codec, tests):
     """Errors to the truth of g, r and z [2, n]: with i, and without."""
     rows = []
     for image, truth in tests:
-        bare = chosen(image, truth, slice(None), [G, R, Z])
+        bare = [with_bands(one, np.array([G, R, Z])) for one in (image, truth)]
         one = measured(Piece(*bare))
         pair = []
         for given in (image, bare[0]):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from astropy.coordinates import SkyCoord
+from tests.surveys.toy_positions import scattered
 
 from aion.errors import ConfigError, DataError
 from aion.layouts import LAYOUTS
@@ -22,24 +22,6 @@ with warnings.catch_warnings():
     from aion.surveys.lsdb_engine import HatsPositions, as_hats
 
 pytestmark = pytest.mark.filterwarnings("default")
-
-ARCSEC = 1 / 3600
-
-
-def scattered(ra, dec, sigma, seed):
-    """Positions with errors of about `sigma` arcsec."""
-    rng = np.random.default_rng(seed)
-    angle, size = rng.uniform(0, 360, len(ra)), np.abs(rng.normal(0, sigma, len(ra)))
-    moved = SkyCoord(ra, dec, unit="deg").directional_offset_by(
-        angle * 1.0 * _units().deg, size * _units().arcsec
-    )
-    return np.asarray(moved.ra.deg) % 360, np.asarray(moved.dec.deg)
-
-
-def _units():
-    import astropy.units as u
-
-    return u
 
 
 def sky(seed=0, count=2000):

@@ -210,7 +210,7 @@ class ImageTask:
             return image, truth
         order = np.arange(count) if rng is None else rng.permutation(count)
         kept = np.sort(order[: self.channels])
-        return _with_bands(image, kept), truth and _with_bands(truth, kept)
+        return with_bands(image, kept), truth and with_bands(truth, kept)
 
     def _miscalibrated(
         self, image: Image, truth: Any, rng: np.random.Generator
@@ -319,7 +319,7 @@ class ImageTask:
         return int(np.prod(batch["flux"].shape))
 
 
-def _with_bands(image: Image, kept: np.ndarray) -> Image:
+def with_bands(image: Image, kept: np.ndarray) -> Image:
     """Some bands of an image."""
     arrays = {
         name: None if value is None else np.asarray(value)[:, kept]
