@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from aion.errors import AionError
 from aion.train.checkpoint import Checkpoints
-from aion.train.metrics import Recorder
+from aion.train.metrics import VALIDATION, Recorder, was_evaluated
 from aion.train.optimizer import OptimizerConfig, make_optimizer, schedule
 from aion.train.sharding import MeshConfig, make_mesh, to_devices
 from aion.train.step import (
@@ -169,10 +169,10 @@ class _Run:
             for batch in self.validation(0)
         ]
         values = _sum_metrics(self.task, rows)
-        named = {f"validation/{k}": v for k, v in values.items()}
-        self.recorder.write(step, named)
         if self.watch is not None:
             self.watch.evaluated(step, values, self.graph, self.state)
+        named = {f"{VALIDATION}{k}": v for k, v in values.items()}
+        self.recorder.write(step, named)  # last: a resumed run looks for it
         return named
 
 
@@ -210,6 +210,9 @@ def run(
     optimizer = make_optimizer(optimizer_config, config.steps)
     checkpoints = Checkpoints(workdir, meta, config.keep)
     key, start = jax.random.key(config.seed), 0
+    # Read before the state is restored, which all processes wait for: the first one
+    # then writes the file again.
+    evaluated = was_evaluated(workdir, checkpoints.latest())
     if checkpoints.latest() is None:
         graph, state = init_state(task, optimizer, jax.random.fold_in(key, 0), mesh)
     else:
@@ -233,12 +236,15 @@ def run(
             watch,
         )
         try:
-            return _loop(going, batches, start, jax.random.fold_in(key, 1))
+            return _loop(going, batches, start, jax.random.fold_in(key, 1), evaluated)
         finally:
             checkpoints.close()
 
 
-def _loop(going: _Run, batches: Batches, start: int, key: Any) -> Outcome:
+def _loop(
+    going: _Run, batches: Batches, start: int, key: Any, evaluated: bool
+) -> Outcome:
+    """Steps from `start` on; first the evaluation that a killed run still owes."""
     config, rows, last = going.config, [], {}
     done, stopped = start, False
 
@@ -246,6 +252,8 @@ def _loop(going: _Run, batches: Batches, start: int, key: Any) -> Outcome:
         return bool(every) and (done % every == 0 or done == config.steps)
 
     with _stop_signals() as asked:
+        if due(config.evaluate_every) and not evaluated:
+            last = going.evaluate(done)
         iterator = batches(start) if start < config.steps else iter(())
         while done < config.steps and not stopped:
             batch = next(iterator)
@@ -258,9 +266,9 @@ def _loop(going: _Run, batches: Batches, start: int, key: Any) -> Outcome:
             going.recorder.advance(done, work)
             if due(config.log_every):
                 last, rows = last | going.log(done, rows), []
-            if due(config.evaluate_every):
-                last = last | going.evaluate(done)
             stopped = asked.is_set() or going.checkpoints.stop_requested(done)
             if due(config.checkpoint_every) or stopped or done == config.steps:
                 going.checkpoints.save(going.state, done)
+            if due(config.evaluate_every) and (not stopped or done == config.steps):
+                last = last | going.evaluate(done)
     return Outcome(done, done >= config.steps, last)

@@ -19,6 +19,23 @@ from rich.progress import (
 )
 
 METRICS = "metrics.jsonl"
+VALIDATION = "validation/"
+"""What the names of numbers on validation batches begin with."""
+
+
+def was_evaluated(folder: Path, step: int | None) -> bool:
+    """Whether a run's file has numbers on validation batches at a step (None: yes)."""
+    if step is None:
+        return True
+    path, found = folder / METRICS, False
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+            same = row["step"] == step
+        except (ValueError, KeyError):
+            continue  # torn
+        found |= same and any(name.startswith(VALIDATION) for name in row)
+    return found
 
 
 def _keep_until(path: Path, step: int) -> None:

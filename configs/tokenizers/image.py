@@ -189,6 +189,7 @@ def get_config(arg=None):
     chosen = option(SIZES, "size", args["size"])
     bands = option(BANDS, "bands", args["bands"])
     bands = "real" if args["size"] == "official" else bands
+    alone = args["fit"] or args["encoder"] >= 0  # these have lengths of their own
     config = {
         "codec": codec(chosen, args),
         "data": {
@@ -206,7 +207,7 @@ def get_config(arg=None):
             "weight_decay": 0.01,
         },
         "train": {
-            "steps": args["steps"] or (0 if args["fit"] else chosen["steps"]),
+            "steps": args["steps"] or (0 if alone else chosen["steps"]),
             "seed": 0,
             "accumulate": chosen["parts"],
             "log_every": 50,

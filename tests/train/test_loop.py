@@ -30,7 +30,8 @@ def go(problem, monkeypatch):
 
     def train(folder: Path, devices: int = 1, mesh: MeshConfig = ONE, **changes):
         folder.mkdir(exist_ok=True)
-        own = {k: v for k, v in changes.items() if k in ("batches", "optimizer")}
+        passed = ("batches", "optimizer", "validation")
+        own = {k: v for k, v in changes.items() if k in passed}
         loop = {k: v for k, v in changes.items() if k not in own}
         with monkeypatch.context() as patch:
             all_devices = jax.devices()
@@ -43,6 +44,7 @@ def go(problem, monkeypatch):
                 folder,
                 describe(problem.model, problem.space),
                 mesh,
+                own.get("validation"),
                 quiet=True,
             )
         return outcome, losses(folder)
@@ -54,6 +56,14 @@ def losses(folder: Path) -> list[float]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     return [row["loss"] for row in rows if "loss" in row]
+
+
+def held(folder: Path) -> list[tuple[int, float]]:
+    """Steps and losses of the evaluations of a run."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    name = "validation/loss"
+    return [(row["step"], row[name]) for row in rows if name in row]
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_losses(go, tmp_path):
@@ -107,6 +117,37 @@ def test_stop_and_resume_equals_no_stop(go, problem, tmp_path, stop):
     outcome, whole = go(tmp_path / "stopped")
     assert outcome.finished and part == expected[:stop]
     np.testing.assert_allclose(whole, expected, rtol=1e-6)
+
+
+def test_an_evaluation_cut_short_costs_no_step_and_is_made_up_for(
+    go, problem, tmp_path
+):
+    """Evaluations at 2, 4, 6 and 8; checkpoints at 4 and 8."""
+    waiting, done = [2, 4, 8], []
+
+    def validation(start: int):
+        del start
+        done.append(len(losses(tmp_path / "killed")))
+        if waiting and done[-1] == waiting[0]:
+            waiting.pop(0)
+            raise InterruptedError
+        yield problem.batch(99)
+
+    def whole(start: int):
+        yield problem.batch(99)
+
+    go(tmp_path / "through", evaluate_every=2, validation=whole)
+    while waiting:
+        with pytest.raises(InterruptedError):
+            go(tmp_path / "killed", evaluate_every=2, validation=validation)
+        saved = steps_of(tmp_path / "killed")
+        assert (saved[-1] if saved else 0) == done[-1] // 4 * 4
+    outcome, _ = go(tmp_path / "killed", evaluate_every=2, validation=validation)
+    assert outcome.finished and "validation/loss" in outcome.metrics
+    assert held(tmp_path / "killed") == held(tmp_path / "through")
+    before = len(done)
+    go(tmp_path / "killed", evaluate_every=2, validation=validation)
+    assert len(done) == before  # nothing is owed
 
 
 def test_resume_onto_other_devices(go, tmp_path):
