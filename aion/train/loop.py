@@ -209,15 +209,12 @@ def run(
     mesh = make_mesh(mesh_config or MeshConfig())
     optimizer = make_optimizer(optimizer_config, config.steps)
     checkpoints = Checkpoints(workdir, meta, config.keep)
-    key, start = jax.random.key(config.seed), 0
+    key = jax.random.key(config.seed)
     # Read before the state is restored, which all processes wait for: the first one
     # then writes the file again.
     evaluated = was_evaluated(workdir, checkpoints.latest())
-    if checkpoints.latest() is None:
-        graph, state = init_state(task, optimizer, jax.random.fold_in(key, 0), mesh)
-    else:
-        graph, shapes, where = abstract_state(task, optimizer, mesh)
-        state, start = checkpoints.restore(shapes, where)
+    new = jax.random.fold_in(key, 0)
+    graph, state, start = _begin(task, optimizer, checkpoints, new, mesh)
     first = jax.process_index() == 0
     silent = quiet or not first
     with Recorder(workdir, start, config.steps, quiet=silent, writes=first) as recorder:
@@ -239,6 +236,18 @@ def run(
             return _loop(going, batches, start, jax.random.fold_in(key, 1), evaluated)
         finally:
             checkpoints.close()
+
+
+def _begin(
+    task: Task, optimizer: Any, checkpoints: Checkpoints, key: Any, mesh: Mesh
+) -> tuple[Any, TrainState, int]:
+    """Graph, state and step of a new run, or of the last checkpoint."""
+    if checkpoints.latest() is None:
+        graph, state = init_state(task, optimizer, key, mesh)
+        return graph, state, 0
+    graph, shapes, where = abstract_state(task, optimizer, mesh)
+    state, start = checkpoints.restore(shapes, where)
+    return graph, state, start
 
 
 def _loop(
