@@ -3,7 +3,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,32 +23,30 @@ VALIDATION = "validation/"
 """What the names of numbers on validation batches begin with."""
 
 
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """Lines of the file and the numbers in them, but for torn ones."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+            row["step"]
+        except (ValueError, KeyError):
+            continue
+        yield line, row
+
+
 def was_evaluated(folder: Path, step: int | None) -> bool:
     """Whether a run's file has numbers on validation batches at a step (None: yes)."""
     if step is None:
         return True
-    path, found = folder / METRICS, False
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-            same = row["step"] == step
-        except (ValueError, KeyError):
-            continue  # torn
-        found |= same and any(name.startswith(VALIDATION) for name in row)
-    return found
+    rows = (row for _, row in _rows(folder / METRICS) if row["step"] == step)
+    return any(name.startswith(VALIDATION) for row in rows for name in row)
 
 
 def _keep_until(path: Path, step: int) -> None:
     """Drops lines after a step (a resumed run writes them again) and torn lines."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue
+    kept = [line for line, row in _rows(path) if row["step"] <= step]
     path.write_text("".join(f"{line}\n" for line in kept))
 
 

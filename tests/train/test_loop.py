@@ -52,18 +52,20 @@ def go(problem, monkeypatch):
     return train
 
 
-def losses(folder: Path) -> list[float]:
+def numbers(folder: Path, name: str) -> list[tuple[int, float]]:
+    """Steps and values of a number of a run."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    return [row["loss"] for row in rows if "loss" in row]
+    return [(row["step"], row[name]) for row in rows if name in row]
+
+
+def losses(folder: Path) -> list[float]:
+    return [value for _, value in numbers(folder, "loss")]
 
 
 def held(folder: Path) -> list[tuple[int, float]]:
     """Steps and losses of the evaluations of a run."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    name = "validation/loss"
-    return [(row["step"], row[name]) for row in rows if name in row]
+    return numbers(folder, "validation/loss")
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_losses(go, tmp_path):
@@ -103,7 +105,11 @@ def test_accumulation_does_not_change_the_losses(go, tmp_path):
 
 @pytest.mark.parametrize("stop", [3, 6])
 def test_stop_and_resume_equals_no_stop(go, problem, tmp_path, stop):
-    _, expected = go(tmp_path / "through")
+    def validation(start: int):
+        yield problem.batch(99)
+
+    held_out = {"evaluate_every": 3, "validation": validation}
+    _, expected = go(tmp_path / "through", **held_out)
 
     def interrupted(start: int):
         for step, batch in enumerate(problem.batches(start), start + 1):
@@ -111,12 +117,16 @@ def test_stop_and_resume_equals_no_stop(go, problem, tmp_path, stop):
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
 
-    outcome, part = go(tmp_path / "stopped", batches=interrupted)
+    outcome, part = go(tmp_path / "stopped", batches=interrupted, **held_out)
     assert (outcome.step, outcome.finished) == (stop, False)
     assert steps_of(tmp_path / "stopped")[-1] == stop
-    outcome, whole = go(tmp_path / "stopped")
+    assert [step for step, _ in held(tmp_path / "stopped")] == [3][: stop // 3 - 1]
+    outcome, whole = go(tmp_path / "stopped", **held_out)
     assert outcome.finished and part == expected[:stop]
     np.testing.assert_allclose(whole, expected, rtol=1e-6)
+    evaluated = held(tmp_path / "through")
+    assert [step for step, _ in evaluated] == [3, 6, 8]
+    np.testing.assert_allclose(held(tmp_path / "stopped"), evaluated, rtol=1e-6)
 
 
 def test_an_evaluation_cut_short_costs_no_step_and_is_made_up_for(
